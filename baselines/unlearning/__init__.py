@@ -1,0 +1,1 @@
+"""Unlearning baselines: one file each."""

@@ -1,0 +1,1 @@
+"""What a paper compares, and the driver that runs it."""

@@ -1,0 +1,1 @@
+"""What every part shares: the runner contract, parameters, tasks, seeds, training, statistics."""

@@ -1,0 +1,67 @@
+"""What a runner is given: plain, read-only tables, without any label of the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Predictions = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows to predict: a split, possibly in another input variant or under another decoder. It carries no label."""
+
+    name: str
+    columns: Mapping[str, NDArray[np.generic]]
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset, a split, and what must be predicted. Each kind of task is a subclass with its own tables."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Labelled (user, item) rows. `user` and `item` are int64 (N,), `label` is float32 (N,) in {0, 1}."""
+
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    label: NDArray[np.float32]
+    users: int
+    items: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, rows: NDArray[np.generic]) -> Interactions:
+        """The rows that a boolean mask or an index array selects."""
+        return Interactions(self.user[rows], self.item[rows], self.label[rows], self.users, self.items)
+
+
+@dataclass(frozen=True)
+class UnlearningTask(Task):
+    """Forget the rows `removed` of `train`.
+
+    train: all rows the Original is trained on, corrupted labels included; removed: bool (N,), the request D_r;
+    backbone: the model that every row trains ("mf", "lightgcn", ...).
+    """
+
+    train: Interactions
+    removed: NDArray[np.bool_]
+    valid: Interactions
+    backbone: str
+
+    @property
+    def retained(self) -> Interactions:
+        """D_k, the rows that stay."""
+        return self.train[~self.removed]

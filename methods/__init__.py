@@ -1,0 +1,1 @@
+"""The reproduced methods, one file each, usable without the harness."""

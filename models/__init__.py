@@ -1,0 +1,1 @@
+"""Networks and solvers that methods and baselines share."""

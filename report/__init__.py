@@ -1,0 +1,1 @@
+"""From records to tables, figures, verdicts and one HTML page."""
