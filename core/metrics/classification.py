@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UsageError
-from .groups import Floats, group_ids, sums, user_group
+from .groups import Floats, group_ids, group_sums, user_group
 
 __all__ = ["UserAUC", "auc", "gauc", "grouped_auc", "grouped_gauc", "user_auc", "user_group"]
 
@@ -43,8 +43,8 @@ def grouped_auc(score: ArrayLike, label: ArrayLike, group: ArrayLike, groups: in
     order = np.argsort(s)
     s, positive, g = s[order], positive[order], g[order]
     lower, upper = _twice(~positive, s), _twice(positive, s)
-    row = np.bincount(g[positive], weights=lower[positive], minlength=groups)
-    column = np.bincount(g[~positive], weights=2.0 * positive.sum() - upper[~positive], minlength=groups)
+    row = group_sums(lower[positive], g[positive], groups)
+    column = group_sums(2 * positive.sum() - upper[~positive], g[~positive], groups)
     pairs = _within(s, positive, g, groups)
     p, n = int(positive.sum()), int((~positive).sum())
     value = _ratio(row.sum(), 2 * p * n)
@@ -98,9 +98,9 @@ def grouped_gauc(
     per_user = user_auc(score, label, user)
     weight = per_user.weights(weights)
     group = user_group(per_user.user, groups)
-    top, top_without = sums(np.nan_to_num(per_user.auc) * weight, group, groups)
-    bottom, bottom_without = sums(weight, group, groups)
-    return float(_ratio(top, bottom)), _ratio(top_without, bottom_without)
+    top = group_sums(np.nan_to_num(per_user.auc) * weight, group, groups)
+    bottom = group_sums(weight, group, groups)
+    return float(_ratio(top.sum(), bottom.sum())), _ratio(top.sum() - top, bottom.sum() - bottom)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _within(s: NDArray[np.floating], positive: Bools, group: Ints, groups: int) 
     negatives = np.bincount(group[~positive], minlength=groups)
     lower = _twice(~positive, s, group)
     before = 2 * (np.cumsum(negatives) - negatives)  # negatives of earlier groups, which `lower` counts too
-    twice: Floats = np.bincount(group[positive], weights=(lower - before[group])[positive], minlength=groups)
+    twice = group_sums((lower - before[group])[positive], group[positive], groups)
     return _Pairs(twice, positives, negatives)
 
 

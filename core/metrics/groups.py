@@ -34,8 +34,6 @@ def group_ids(group: ArrayLike, rows: int, groups: int) -> NDArray[np.int64]:
     return index
 
 
-def sums(value: ArrayLike, group: NDArray[np.int64], groups: int) -> tuple[float, Floats]:
-    """The sum over all rows, and (groups,) the sums without each group."""
-    inside: Floats = np.bincount(group, weights=np.asarray(value, dtype=np.float64), minlength=groups)
-    total = float(inside.sum())
-    return total, np.subtract(total, inside, dtype=np.float64)
+def group_sums(value: ArrayLike, group: NDArray[np.int64], groups: int) -> Floats:
+    """(groups,) the sum of `value` (N,) over each group's rows."""
+    return np.bincount(group, weights=np.asarray(value, dtype=np.float64), minlength=groups).astype(np.float64, copy=False)
