@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UsageError
-from .groups import Floats, group_ids, group_sums, user_group
+from .groups import Floats, Ints, group_ids, group_sums, user_group
 
 __all__ = ["UserAUC", "auc", "gauc", "grouped_auc", "grouped_gauc", "user_auc", "user_group"]
 
 Weights = Literal["impressions", "positives", "equal"]
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 

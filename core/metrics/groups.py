@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import UsageError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
-def user_group(user_id: ArrayLike, groups: int = 40) -> NDArray[np.int64]:
+def user_group(user_id: ArrayLike, groups: int = 40) -> Ints:
     """The group in [0, groups) of each user, by a hash of the id (splitmix64): the same in every run and order of rows."""
     ids = np.asarray(user_id)
     if not np.issubdtype(ids.dtype, np.integer):
@@ -24,7 +25,7 @@ def user_group(user_id: ArrayLike, groups: int = 40) -> NDArray[np.int64]:
     return ((z ^ (z >> np.uint64(31))) % np.uint64(groups)).astype(np.int64)
 
 
-def group_ids(group: ArrayLike, rows: int, groups: int) -> NDArray[np.int64]:
+def group_ids(group: ArrayLike, rows: int, groups: int) -> Ints:
     """`group` as checked indices: one per row, each in [0, groups)."""
     index = np.asarray(group, dtype=np.int64)
     if index.shape != (rows,):
@@ -34,6 +35,6 @@ def group_ids(group: ArrayLike, rows: int, groups: int) -> NDArray[np.int64]:
     return index
 
 
-def group_sums(value: ArrayLike, group: NDArray[np.int64], groups: int) -> Floats:
+def group_sums(value: ArrayLike, group: Ints, groups: int) -> Floats:
     """(groups,) the sum of `value` (N,) over each group's rows."""
     return np.bincount(group, weights=np.asarray(value, dtype=np.float64), minlength=groups).astype(np.float64, copy=False)

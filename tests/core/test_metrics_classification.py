@@ -72,6 +72,11 @@ def test_auc_equals_scikit_learn(dtype):
         assert leave_out[g] == pytest.approx(roc_auc_score(label[group != g], score[group != g]), abs=1e-12)
 
 
+def test_no_rows_have_no_auc():
+    value, leave_out = grouped_auc([], [], [], 3)
+    assert np.isnan([value, *leave_out, auc([], []), gauc([], [], [])]).all()
+
+
 def test_infinite_scores_rank_at_the_ends():
     assert auc([-np.inf, 0.0, np.inf], [0, 0, 1]) == 1.0
 
