@@ -1,0 +1,236 @@
+"""What a paper declares: its tasks, rows, columns, tables, figures, claims and budgets. Declarations only; nothing runs here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import unknown
+from ..core.runner import Runner
+from ..core.task import Predictions, Task, View
+
+Scope = Literal["paper's data", "real stand-in", "simulated", "tiny model"]
+Role = Literal["method", "baseline", "floor", "target", "control", "ablation"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of one view: its value, the same without each group of users (for the jackknife), and what carries it."""
+
+    view: str
+    metric: str
+    value: float
+    leave_out: NDArray[np.float64] | None = None
+    users: int = 0
+    positives: int = 0
+    rows: int = 0
+
+
+class TaskSpec(ABC):
+    """A task as a benchmark declares it. Frozen dataclasses; small, picklable.
+
+    `prepare` writes a folder once; `open` and `views` read only what a runner may see; `measure` alone reads the hidden labels.
+    """
+
+    key: str
+    dataset: str
+    scope: Scope
+    labels: Mapping[str, str]
+
+    @abstractmethod
+    def cache_key(self) -> Mapping[str, Any]:
+        """What determines the prepared tables, so that tasks that share them prepare them once."""
+
+    @abstractmethod
+    def prepare(self, data_home: Path, folder: Path) -> str:
+        """Write the tables into `folder` and return their content fingerprint. Raises `DataMissing`."""
+
+    @abstractmethod
+    def open(self, folder: Path) -> Task:
+        """The task, without any label of the test part."""
+
+    @abstractmethod
+    def views(self, folder: Path) -> Sequence[View]:
+        """Everything that a final cell predicts, "valid" first."""
+
+    @abstractmethod
+    def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
+        """The metrics of one view; reads hidden labels (never for the view "valid")."""
+
+    def facts(self, folder: Path) -> Mapping[str, float]:
+        """Counts for the data table."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a runner, with some hyperparameters pinned (not searched).
+
+    inherits: the row whose chosen values fill this row's hyperparameters of the same names (not searched again).
+    differs: what deviates from the paper, shown beside the row's numbers.
+    """
+
+    runner: type[Runner]
+    key: str = ""
+    title: str = ""
+    role: Role = "baseline"
+    pinned: Mapping[str, Any] = field(default_factory=dict)
+    inherits: str | None = None
+    differs: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.key or self.runner.name)
+        object.__setattr__(self, "title", self.title or self.runner.title)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric of a view as a table shows it. `derived` columns are computed from predictions at report time, never stored."""
+
+    key: str  # "test/auc": view and metric; "time/end_to_end": a clock; or the name of a derived column
+    title: str
+    unit: str = ""
+    higher_is_better: bool | None = True
+    decimals: int = 4
+
+
+@dataclass(frozen=True)
+class Derived(Column):
+    """A column computed from two rows' stored predictions of the same task and seed.
+
+    compute: (predictions by view, of this row), (of `against`), (of `start`), (user groups by view) -> (value, leave-outs or None)
+    """
+
+    against: str = ""
+    start: str = ""
+    compute: Any = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows x columns, one block per task. `rows` are keys; a row that is absent in the profile is a hole with its command."""
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[str, ...]
+    tasks: tuple[str, ...] = ()  # keys; empty: every task of the profile
+    caption: str = ""
+    reference: str = ""  # the row that marks are tested against and lifts are taken over
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Points with intervals: for each series (a title and its rows or tasks), x and y.
+
+    x: "param:NAME" (a pinned hyperparameter), "label:NAME" (a number in the task's labels), "column:KEY", or "row" (categories);
+    y: column keys, one panel each.
+    """
+
+    id: str
+    title: str
+    x: str
+    y: tuple[str, ...]
+    series: Mapping[str, tuple[str, ...]]  # legend title -> row keys
+    tasks: tuple[str, ...] = ()
+    x_title: str = ""
+    log_x: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """`row` minus `other` in one column of one task (or their ratio)."""
+
+    row: str
+    other: str
+    column: str
+    task: str = ""  # empty: every task of the profile, one contrast each
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper as a test, declared before any test label is opened.
+
+    form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). `margin` is the equivalence margin or
+    the ratio to exceed; `smallest` the smallest effect that matters; `controls` should fall outside the margin where they are given.
+    """
+
+    id: str
+    sentence: str
+    source: str
+    form: Literal["greater", "less", "equivalent", "ratio_above", "trend"]
+    contrasts: tuple[Contrast, ...]
+    smallest: float = 0.0
+    margin: float = 0.0
+    controls: tuple[Contrast, ...] = ()
+    seeds: int = 5
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A timing cell: `measure(folder, repeats)` runs the compared steps interleaved in one process, alone on the machine.
+
+    It returns {step: [seconds of each repeat]} and is shown, never compared digit by digit.
+    """
+
+    key: str
+    title: str
+    task: TaskSpec
+    measure: str  # "module:function" inside the package
+    repeats: int = 5
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A budget: which tasks and rows, how many seeds and trials, and the core-seconds that this may take."""
+
+    name: str
+    tasks: tuple[TaskSpec, ...]
+    rows: Mapping[str, tuple[Row, ...]]  # task key -> rows
+    seeds: int
+    trials: int
+    core_seconds: float
+    fit_seconds: Mapping[str, float]  # row key (or "*") -> expected seconds of one fit, for plan and budget test
+    timings: tuple[Timing, ...] = ()
+    sampler: str = "tpe"
+    pruner: str = "none"
+    recheck: int = 0  # how many of the best settings are fitted again on other tuning seeds before choosing
+    tuning_seeds: int = 1
+    deadline: float = 600.0  # seconds a cell may take
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One paper."""
+
+    name: str
+    title: str
+    citation: str
+    profiles: Mapping[str, Profile]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    claims: tuple[Claim, ...]
+    objective: str  # the column that studies maximise; of the view "valid"
+    deviations: tuple[str, ...] = ()
+    published: str = ""  # file under results/published
+
+    def profile(self, name: str) -> Profile:
+        """The named profile, or a `UsageError` that suggests one."""
+        if name not in self.profiles:
+            raise unknown("profile", name, self.profiles)
+        return self.profiles[name]
+
+    def task_kind(self) -> type[Task]:
+        """The kind of task that its rows serve (an outside runner joins when it serves the same)."""
+        first = next(iter(self.profiles.values()))
+        return first.rows[first.tasks[0].key][0].runner.task
