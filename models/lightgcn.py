@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .matrix_factorization import MatrixFactorization
+from .sparse import bag, csr, row_offsets
 
 
 def normalised_adjacency(
@@ -20,42 +21,42 @@ def normalised_adjacency(
     No self loop. A pair that occurs twice is an edge of weight 2. A node without edges gets a zero row (d^-1/2 := 0).
     """
     nodes = users + items
-    ends = np.stack([np.concatenate([user, users + item]), np.concatenate([users + item, user])])
-    adjacency = torch.sparse_coo_tensor(torch.from_numpy(ends), torch.ones(ends.shape[1], dtype=torch.float64), (nodes, nodes)).coalesce()
-    row, column = adjacency.indices()
-    degree = torch.zeros(nodes, dtype=torch.float64).index_add_(0, row, adjacency.values())
-    scale = torch.where(degree > 0, degree.clamp(min=1).rsqrt(), torch.zeros_like(degree))
-    values = (adjacency.values() * scale[row] * scale[column]).to(dtype)
-    return torch.sparse_coo_tensor(adjacency.indices(), values, (nodes, nodes), is_coalesced=True).to_sparse_csr()
+    row = torch.from_numpy(np.concatenate([user, users + item]))
+    column = torch.from_numpy(np.concatenate([users + item, user]))
+    edges, weight = torch.unique(row * nodes + column, return_counts=True)  # sorted: CSR order
+    row, column = edges // nodes, edges % nodes
+    degree = torch.zeros(nodes, dtype=torch.float64).index_add_(0, row, weight.double())
+    scale = torch.where(degree > 0, degree.clamp(min=1).rsqrt(), 0.0)
+    values = (weight * scale[row] * scale[column]).to(dtype)
+    return csr(row_offsets(row, nodes), column, values, (nodes, nodes))
 
 
 class _Propagate(torch.autograd.Function):
     """E -> mean_k A^k E. The map is symmetric, so its backward is the map itself: no transpose is ever built."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, adjacency: Tensor, layers: int) -> Tensor:
-        ctx.adjacency, ctx.layers = adjacency, layers
-        return _mean_of_layers(embeddings, adjacency, layers)
+    def forward(embeddings: Tensor, offsets: Tensor, columns: Tensor, values: Tensor, layers: int) -> Tensor:
+        total = layer = embeddings
+        for _ in range(layers):
+            layer = bag(offsets, columns, values, layer)
+            total = total + layer
+        return total / (layers + 1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _Propagate.apply(gradients[0], ctx.adjacency, ctx.layers), None, None  # differentiable again
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.fixed = inputs[1:]
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        return _mean_of_layers(tangents[0], ctx.adjacency, ctx.layers)
-
-
-def _mean_of_layers(embeddings: Tensor, adjacency: Tensor, layers: int) -> Tensor:
-    total = layer = embeddings
-    for _ in range(layers):
-        layer = adjacency @ layer
-        total = total + layer
-    return total / (layers + 1)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _Propagate.apply(gradients[0], *ctx.fixed), None, None, None, None  # pyright: ignore[reportReturnType]
 
 
 class LightGCN(MatrixFactorization):
     """Matrix factorisation on P E, P = mean_{k=0..layers} A^k, A = `adjacency` (symmetric CSR). Released IFRU uses one layer."""
+
+    offsets: Tensor
+    columns: Tensor
+    values: Tensor
 
     def __init__(
         self,
@@ -68,8 +69,21 @@ class LightGCN(MatrixFactorization):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(users, items, dim, init_std, generator)
-        self.adjacency, self.layers = adjacency, layers
+        self.layers = layers
+        # Three plain tensors, since a CSR tensor can be neither deep-copied nor saved. They follow .to() and .double(), and are
+        # no part of the state: the graph is data.
+        self.register_buffer("offsets", adjacency.crow_indices(), persistent=False)
+        self.register_buffer("columns", adjacency.col_indices(), persistent=False)
+        self.register_buffer("values", adjacency.values(), persistent=False)
+
+    @property
+    def adjacency(self) -> Tensor:
+        """A as CSR (users + items, users + items)."""
+        nodes = self.users + self.items
+        return csr(self.offsets, self.columns, self.values, (nodes, nodes))
 
     def propagate(self, embeddings: Tensor) -> Tensor:
         """P E; as cheap backwards as forwards."""
-        return _Propagate.apply(embeddings, self.adjacency, self.layers)  # pyright: ignore[reportReturnType]
+        if self.layers == 0:
+            return embeddings
+        return _Propagate.apply(embeddings, self.offsets, self.columns, self.values, self.layers)  # pyright: ignore[reportReturnType]
