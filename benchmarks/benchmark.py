@@ -44,8 +44,8 @@ class TaskSpec(ABC):
     labels: Mapping[str, str]
 
     @abstractmethod
-    def cache_key(self) -> Mapping[str, Any]:
-        """What determines the prepared tables, so that tasks that share them prepare them once."""
+    def cache_key(self, data_home: Path) -> Mapping[str, Any]:
+        """What determines the prepared tables (the dataset's fingerprint too), so that tasks that share them prepare them once. Raises `DataMissing`."""
 
     @abstractmethod
     def prepare(self, data_home: Path, folder: Path) -> str:

@@ -1,0 +1,198 @@
+"""Where records live: one folder each, written under a temporary name, synced, renamed, and never edited.
+
+    store/cells/<paper>/<task>/<runner>/<kind>-<seed>-<id>/record.json  metrics.parquet  predictions.safetensors  fitted/
+    store/plans/<paper>.<profile>.json   store/tasks/<fingerprint>/   store/damaged/   store/retired/   store/lock
+
+`record.json` ends with its own sha256 and lists the size and sha256 of its siblings. Reading needs no lock; writing does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..core.errors import UsageError
+
+FORMAT = 1
+_SEAL = ',\n "sha256": "'
+
+Record = dict[str, Any]
+
+
+class Damaged(Exception):
+    """A record that is not what was written."""
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """The record as JSON text that ends with the sha256 of everything before it."""
+    body = json.dumps(record, indent=1, sort_keys=False)[: -len("\n}")]
+    return f'{body}{_SEAL}{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+
+
+def unseal(text: str) -> Record:
+    """The inverse of `seal`; raises `Damaged`."""
+    body, mark, tail = text.rpartition(_SEAL)
+    if not mark or tail != f'{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n':
+        raise Damaged("record.json does not carry its own sha256")
+    return json.loads(f"{body}\n}}")
+
+
+class Store:
+    """A folder of records. `with store.locked(command):` for whoever writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._seen: dict[str, Record] = {}
+
+    def folder(self, path: str) -> Path:
+        """The folder of a record, by its path relative to the store."""
+        return self.root / path
+
+    def read(self, path: str) -> Record | None:
+        """The verified record at `path` (sizes of its siblings included), or None. A damaged one counts as absent."""
+        if path in self._seen:
+            return self._seen[path]
+        try:
+            record = self.verify(path, content=False)
+        except (FileNotFoundError, NotADirectoryError, Damaged):
+            return None
+        self._seen[path] = record
+        return record
+
+    def verify(self, path: str, *, content: bool) -> Record:
+        """Read a record and check its seal and its siblings' sizes, and with `content` their sha256 too. Raises `Damaged`."""
+        folder = self.folder(path)
+        try:
+            record = unseal((folder / "record.json").read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise Damaged(f"record.json cannot be read: {error}") from None
+        if record["format"] > FORMAT:
+            raise UsageError(
+                f"{folder} was written by a newer version (format {record['format']}, this one knows {FORMAT}); upgrade craftbench"
+            )
+        for name, expected in record["files"].items():
+            file = folder / name
+            if not file.exists() or file.stat().st_size != expected["size"]:
+                raise Damaged(f"{name} is missing or has another size")
+            if content and hashlib.sha256(file.read_bytes()).hexdigest() != expected["sha256"]:
+                raise Damaged(f"{name} has another content")
+        return record
+
+    def paths(self) -> Iterator[str]:
+        """Every record folder, sound or not."""
+        for found in sorted((self.root / "cells").glob("**/record.json")):
+            yield found.parent.relative_to(self.root).as_posix()
+
+    def sweep(self, *, content: bool = False) -> list[tuple[str, str]]:
+        """Move every damaged record to `damaged/`; returns (path, what was wrong) of each. Needs the lock."""
+        moved: list[tuple[str, str]] = []
+        for path in [*self.paths(), *self._headless()]:
+            try:
+                record = self.verify(path, content=content)
+            except (Damaged, FileNotFoundError) as error:
+                self.move(path, "damaged")
+                moved.append((path, str(error)))
+            else:
+                self._seen[path] = record
+        return moved
+
+    def _headless(self) -> list[str]:
+        """Record folders whose record.json is gone."""
+        files = (self.root / "cells").glob("**/metrics.parquet")
+        return sorted(file.parent.relative_to(self.root).as_posix() for file in files if not (file.parent / "record.json").exists())
+
+    def move(self, path: str, where: str) -> None:
+        """Put a record aside, under `damaged/` or `retired/`; nothing is deleted."""
+        target = self.root / where / path
+        number = 0
+        while target.exists():
+            number += 1
+            target = self.root / where / f"{path}.{number}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.folder(path).rename(target)
+        self._seen.pop(path, None)
+
+    def write(self, path: str, record: Record, files: Mapping[str, bytes]) -> Record:
+        """Write a record and its siblings so that it is there whole or not at all."""
+        listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+        record = {"format": FORMAT, **record, "files": listed}
+        target, building = self.folder(path), self.root / "tmp" / path.replace("/", "~")
+        try:
+            building.mkdir(parents=True)
+            for name, data in {**files, "record.json": seal(record).encode()}.items():
+                _write_synced(building / name, data)
+            _sync_folder(building)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            building.rename(target)
+            _sync_folder(target.parent)
+        except OSError:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        self._seen[path] = record
+        return record
+
+    def write_plain(self, path: str, text: str) -> None:
+        """Replace a small file that is no record (a plan) in one step."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = target.with_name(f".{target.name}.tmp")
+        _write_synced(building, text.encode())
+        building.replace(target)
+
+    def locked(self, command: str) -> _Lock:
+        """The right to write. A second driver gets a `UsageError` that names the first."""
+        return _Lock(self.root, command)
+
+
+class _Lock:
+    """`flock` on store/lock: released by the kernel however its holder ends."""
+
+    def __init__(self, root: Path, command: str) -> None:
+        self.root, self.command = root, command
+
+    def __enter__(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.root / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until exit)
+        except OSError as error:
+            raise UsageError(f"cannot write to the store {self.root}: {error.strerror}; give another --store") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise UsageError(f"the store {self.root} is in use by {holder}; wait for it, or give another --store") from None
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} ({self.command})")
+        self._file.flush()
+        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):
+            self._file.truncate(0)
+        self._file.close()
+
+
+def _write_synced(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
