@@ -5,27 +5,23 @@
     a = <dz_u, z_i> + <z_u, dz_i>
     (H dz)_u = sum_i w a z_i + r dz_i                     Hessian product:  P H(P dtheta) + l2 dtheta
 
-P is the identity for matrix factorisation and the symmetric mean over the layers for LightGCN. A product is one SDDMM and two SpMM over
-the rows; Gauss-Newton drops r. `removal_gradient` is the right-hand side b of the update, `on_graph` switches a model's graph.
+P is the identity for matrix factorisation and the symmetric mean over the layers for LightGCN. A product is one SDDMM and two SpMM
+over the rows; Gauss-Newton drops r.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..core.task import Interactions
-from .lightgcn import LightGCN, normalised_adjacency
+from .lightgcn import LightGCN
 from .matrix_factorization import MatrixFactorization
+from .solvers import Product
 from .sparse import Pairs
-
-Product = Callable[[Tensor], Tensor]
 
 
 class FactorRisk:
@@ -125,8 +121,8 @@ class _Rows:
 class FactorHessian:
     """x -> (H_SS + shift I) x for x (|S|, d) on the nodes S alone: a restricted system, not a masked full one.
 
-    Without P only rows with an end in S matter. A row with one end in S acts only inside that node's d x d block; a node with more than d
-    such rows has them summed to its block once. The others stay rows, with a frozen end.
+    Without P only rows with an end in S matter. A row with one end in S acts only inside that node's d x d block; a node with more
+    than d such rows has them summed to its block once. The others stay rows, with a frozen end.
     """
 
     def __init__(self, rows: _Rows, nodes: Tensor, shift: float, propagate: Product | None = None, own: float = 1.0) -> None:
@@ -174,9 +170,10 @@ class FactorHessian:
 
     @torch.no_grad()
     def preconditioner(self) -> Product:
-        """Block Jacobi, x_v -> (sum over v's rows of w z z' + shift I)^-1 x_v; a node with fewer than d rows takes its mean diagonal.
+        """Block Jacobi, x_v -> (sum over v's rows of w z z' + shift I)^-1 x_v.
 
-        Under P the blocks are those of z, times the squared weight of a node on itself (about 1 / (layers + 1)).
+        A node with fewer than d rows takes its mean diagonal. Under P the blocks are those of z, times the squared weight of a node
+        on itself (about 1 / (layers + 1)).
         """
         rows, dim = self._rows, self._rows.z.shape[1]
         diagonal = rows.pairs.spread(rows.w, rows.z.square().sum(1, keepdim=True))[self._place]
@@ -192,43 +189,3 @@ class FactorHessian:
             return (x / diagonal).index_copy_(0, busy, (inverse @ x[busy, :, None]).squeeze(2))
 
         return solve
-
-
-def on_graph(model: MatrixFactorization, rows: Interactions) -> MatrixFactorization:
-    """`model` on the graph of the rows with label 1: its own copy of the embeddings, and for LightGCN a new adjacency."""
-    if isinstance(model, LightGCN):
-        positive, like = rows.label == 1, model.embeddings
-        graph = normalised_adjacency(rows.user[positive], rows.item[positive], model.users, model.items, like.dtype)
-        new: MatrixFactorization = LightGCN(model.users, model.items, model.dim, graph.to(like.device), model.layers)
-    else:
-        new = MatrixFactorization(model.users, model.items, model.dim)
-    new.embeddings = nn.Parameter(model.embeddings.detach().clone())
-    return new
-
-
-def removal_gradient(
-    model: MatrixFactorization, interactions: Interactions, removed: NDArray[np.bool_], spillover: str = "full"
-) -> Tensor:
-    """b = sum_{D_r} grad l(G) + sum_{D_c} [grad l(G) - grad l(G_k)], (users + items, d): direct influence and spillover.
-
-    spillover: "full": D_c is every retained row, two full-batch gradients; "released": only retained rows at an end of a removed row
-    whose positive degree fell by more than 1 %; "off": none. Without a graph, or with no removed edge, there is none.
-    """
-    removed_rows, retained = interactions[removed], interactions[~removed]
-    direct = FactorRisk(model, removed_rows, over=1).gradient()
-    has_graph = isinstance(model, LightGCN) and model.layers > 0
-    if spillover == "off" or not has_graph or not (removed_rows.label == 1).any():
-        return direct
-    changed = retained
-    if spillover == "released":
-        users, nodes = model.users, model.users + model.items
-        before, after = (_positive_degree(rows, nodes) for rows in (interactions, retained))
-        fell = after < 0.99 * before
-        changed = retained[fell[retained.user] | fell[users + retained.item]]
-    old = FactorRisk(model, changed, over=1).gradient()
-    return direct + old - FactorRisk(on_graph(model, retained), changed, over=1).gradient()
-
-
-def _positive_degree(rows: Interactions, nodes: int) -> NDArray[np.int64]:
-    positive = rows[rows.label == 1]
-    return np.bincount(np.concatenate([positive.user, rows.users + positive.item]), minlength=nodes)

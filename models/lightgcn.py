@@ -72,15 +72,20 @@ class LightGCN(MatrixFactorization):
         self.layers = layers
         # Three plain tensors, since a CSR tensor can be neither deep-copied nor saved. They follow .to() and .double(), and are
         # no part of the state: the graph is data.
-        self.register_buffer("offsets", adjacency.crow_indices(), persistent=False)
-        self.register_buffer("columns", adjacency.col_indices(), persistent=False)
-        self.register_buffer("values", adjacency.values(), persistent=False)
+        self.register_buffer("offsets", None, persistent=False)
+        self.register_buffer("columns", None, persistent=False)
+        self.register_buffer("values", None, persistent=False)
+        self.adjacency = adjacency
 
     @property
     def adjacency(self) -> Tensor:
-        """A as CSR (users + items, users + items)."""
+        """A as CSR (users + items, users + items); may be set."""
         nodes = self.users + self.items
         return csr(self.offsets, self.columns, self.values, (nodes, nodes))
+
+    @adjacency.setter
+    def adjacency(self, matrix: Tensor) -> None:
+        self.offsets, self.columns, self.values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
 
     def propagate(self, embeddings: Tensor) -> Tensor:
         """P E; as cheap backwards as forwards."""

@@ -42,6 +42,11 @@ def inner(x: Tensor, y: Tensor) -> float:
     return float(torch.stack([torch.dot(a, b) for a, b in blocks]).sum(dtype=torch.float64)) if x.numel() else 0.0
 
 
+def scaled_identity(scale: float) -> Product:
+    """x -> scale * x."""
+    return lambda x: x * scale
+
+
 def conjugate_gradient(
     product: Product,
     b: Tensor,
@@ -97,7 +102,10 @@ def conjugate_gradient(
 
 
 def smallest_ritz(alphas: list[float], betas: list[float]) -> float:
-    """The least eigenvalue of a conjugate gradient run's Lanczos matrix: T_jj = 1/a_j + b_(j-1)/a_(j-1), T_j,j+1 = sqrt(b_j)/a_j."""
+    """The least eigenvalue of the Lanczos matrix of a conjugate gradient run.
+
+    T_jj = 1 / a_j + b_(j-1) / a_(j-1),  T_j,j+1 = sqrt(b_j) / a_j.
+    """
     if not alphas:
         return float("nan")
     inverse, beta = 1.0 / np.array(alphas), np.array(betas[: len(alphas) - 1])
@@ -107,7 +115,7 @@ def smallest_ritz(alphas: list[float], betas: list[float]) -> float:
 
 
 def adam_as_released(
-    product: Product | None,
+    product: Product,
     b: Tensor,
     rate: float,
     score: Callable[[Tensor], float],
@@ -118,7 +126,7 @@ def adam_as_released(
     """Minimise 0.5 p'Hp - b'p by Adam from p = 0 and keep the iterate with the best `score` (validation AUC), as released.
 
     It does not solve H p = b: a coordinate moves by about `rate` a step whatever the size of b. It stops when `patience` + 1 steps
-    in a row brought no new best, or after `max_iter`. product=None stands for H = 0 (gradient ascent on the removed rows).
+    in a row brought no new best, or after `max_iter`. With H = 0 it is gradient ascent on the removed rows.
     """
     p, m, v = torch.zeros_like(b), torch.zeros_like(b), torch.zeros_like(b)
     best, best_score, best_step, best_residual = p.clone(), float("-inf"), 0, 1.0
@@ -133,7 +141,7 @@ def adam_as_released(
         v.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         scale = v.sqrt().div_((1 - 0.999**step) ** 0.5).add_(1e-8)
         p.addcdiv_(m, scale, value=-rate / (1 - 0.9**step))
-        gradient = product(p) - b if product else -b
+        gradient = product(p) - b
         value = score(p)
         if value > best_score:
             best_score, best_step = value, step
