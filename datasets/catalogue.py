@@ -264,7 +264,7 @@ def _open(name: str, home: Path) -> Dataset:
 
 
 def check(name: str, home: Path | None = None) -> dict[str, Any]:
-    """Compare every file of a prepared dataset with its manifest and its tables with their fingerprint.
+    """Compare every file of a prepared dataset with its manifest.
 
     Raises DataMissing, or UsageError at the first difference; returns what is known about it.
     """

@@ -35,7 +35,8 @@ def explain_write_errors(folder: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename or folder}: {error.strerror}; free that place or choose another") from error
+        reason = error.strerror or error
+        raise UsageError(f"cannot write {error.filename or folder}: {reason}; free that place or choose another") from error
 
 
 @contextmanager

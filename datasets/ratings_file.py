@@ -140,7 +140,7 @@ def _checked(path: Path, raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     try:
         pandera.DataFrameSchema(checks).validate(pd.DataFrame(typed), lazy=True)
     except pandera.errors.SchemaErrors as error:
-        cases = cast(pd.DataFrame, error.failure_cases)
+        cases = cast(pd.DataFrame, cast(Any, error).failure_cases)
         row = int(cases["index"].min())
         column = str(cases.loc[cases["index"] == row, "column"].iloc[0])
         line = row + (1 if layout.header is None else 2)

@@ -33,8 +33,8 @@ class World:
     """The world's parameters.
 
     dim: rank of the interaction; noise: standard deviation added to the match (which has variance 1) before rating;
-    personal: share of the match's variance that is interaction, the rest being user and item biases; skew: sigma of the
-    log-normal weights of activity and popularity; least: ratings that every user and every item has.
+    personal: share of the match's variance that is interaction, the rest being user and item biases; activity, popularity: sigma
+    of the log-normal weights of users and of items; least: ratings that every user and every item has.
     """
 
     users: int = 300
@@ -43,7 +43,8 @@ class World:
     dim: int = 4
     noise: float = 0.5
     personal: float = 0.6
-    skew: float = 1.0
+    activity: float = 1.0
+    popularity: float = 1.0
     least: int = 5
     seed: int = 1024
 
@@ -54,8 +55,9 @@ class World:
 
 
 SMALL = World()
-# The size that the Amazon-Electronics 5-core is quoted with; 60 % of the rows are a million to train on.
-LARGE = World(users=192_403, items=63_001, rows=1_689_188, dim=16)
+# The size that the Amazon-Electronics 5-core is quoted with; 60 % of the rows are a million to train on. With nine ratings a user,
+# little more than biases can be learned.
+LARGE = World(users=192_403, items=63_001, rows=1_689_188, personal=0.3, activity=1.2, popularity=1.8)
 
 
 def simulate(world: World = SMALL, name: str = "sim-ratings") -> Dataset:
@@ -84,8 +86,8 @@ def simulate(world: World = SMALL, name: str = "sim-ratings") -> Dataset:
 
 def _who_rates_what(world: World, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Distinct pairs, as many as `rows`: degrees are drawn, stubs paired at random, repeated pairs re-paired until none is left."""
-    user = np.repeat(np.arange(world.users), _degrees(world.users, -(-world.items // 2), world, rng))
-    item = np.repeat(np.arange(world.items), _degrees(world.items, -(-world.users // 2), world, rng))
+    user = np.repeat(np.arange(world.users), _degrees(world.users, -(-world.items // 2), world.activity, world, rng))
+    item = np.repeat(np.arange(world.items), _degrees(world.items, -(-world.users // 2), world.popularity, world, rng))
     rng.shuffle(item)
     pair = user * world.items + item
     while len(again := _repeated(pair)) > 0:
@@ -106,9 +108,9 @@ def _repeated(pair: NDArray[np.int64]) -> NDArray[np.int64]:
     return order[1:][pair[order][1:] == pair[order][:-1]]
 
 
-def _degrees(nodes: int, most: int, world: World, rng: np.random.Generator) -> NDArray[np.int64]:
+def _degrees(nodes: int, most: int, sigma: float, world: World, rng: np.random.Generator) -> NDArray[np.int64]:
     """How many ratings each node has: `least` for all, the rest by log-normal weights, never above `most`; they sum to `rows`."""
-    weight = rng.lognormal(sigma=world.skew, size=nodes)
+    weight = rng.lognormal(sigma=sigma, size=nodes)
     degree = np.full(nodes, world.least, dtype=np.int64)
     while (missing := world.rows - int(degree.sum())) > 0:
         open_ = weight * (degree < most)

@@ -14,7 +14,8 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -86,25 +87,28 @@ class Address:
     def fetch(self, into: Path, say: Say) -> Path:
         say(f"downloading {self.url}")
         path = into / PurePosixPath(self.url).name
-        try:
-            with urllib.request.urlopen(self.url, timeout=30) as answer, path.open("wb") as file:
-                self._stream(answer, file.write, say)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise UsageError(f"{self.url} could not be reached ({getattr(error, 'reason', None) or error})") from None
+        with explain_write_errors(into), path.open("wb") as file:
+            for chunk in self._chunks(say):
+                file.write(chunk)
         verify(path, self.sha256)
         return path if self.member is None else extract(path, self.member, into)
 
-    def _stream(self, answer: http.client.HTTPResponse, write: Callable[[bytes], int], say: Say) -> None:
-        length = answer.headers.get("Content-Length")
-        total = f" of {int(length) / 1e6:.1f}" if length else ""
+    def _chunks(self, say: Say) -> Generator[bytes]:
         done = told = 0
-        while chunk := answer.read(CHUNK):
-            done += write(chunk)
-            if done > self.largest:
-                raise UsageError(f"{self.url} sent more than the {self.largest} bytes that were expected")
-            if done - told >= 16 * CHUNK:
-                say(f"  {done / 1e6:.1f}{total} MB")
-                told = done
+        try:
+            with urllib.request.urlopen(self.url, timeout=30) as answer:
+                length = answer.headers.get("Content-Length")
+                total = f" of {int(length) / 1e6:.1f}" if length else ""
+                while chunk := answer.read(CHUNK):
+                    done += len(chunk)
+                    if done > self.largest:
+                        raise UsageError(f"{self.url} sends more than the {self.largest} bytes that were expected")
+                    if done - told >= 16 * CHUNK:
+                        say(f"  {done / 1e6:.1f}{total} MB")
+                        told = done
+                    yield chunk
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            raise UsageError(f"{self.url} could not be reached ({getattr(error, 'reason', None) or error})") from None
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def extract(archive: Path, member: str, into: Path) -> Path:
             target.open("wb") as file,
         ):
             shutil.copyfileobj(stream, file, CHUNK)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         raise UsageError(f"{member} in archive {archive} is damaged or encrypted; fetch it again") from None
     return target
 
