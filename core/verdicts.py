@@ -114,25 +114,23 @@ def _judge(contrast: Contrast, alpha: float) -> Part:
     margin = estimate.null if contrast.margin is None else contrast.margin
     test = _TESTS[contrast.form]
     p, p_against = test.holds(estimate, margin), test.fails(estimate, margin)
-    here = f"{name} = {_number(estimate.value, estimate, '+')} ({_interval(estimate, alpha)})"
-    at = _number(margin, estimate)
+    claim, reverse = (said.format(_number(margin, estimate)) for said in (test.claim, test.reverse))
+
+    def part(word: Word, said: str, p: float = p) -> Part:
+        here = f"{name} = {_number(estimate.value, estimate, '+')} ({_interval(estimate, alpha)})"
+        return Part(name, word, p, p_against, f"{here} {said}")
+
     if contrast.margin is None and contrast.smallest is not None and equivalent(estimate, contrast.smallest) <= alpha:
-        within = _number(contrast.smallest, estimate)
-        return Part(name, "too small to matter", p, p_against, f"{here} lies within {within}, too small to matter")
+        return part("too small to matter", f"lies within {_number(contrast.smallest, estimate)}, too small to matter")
     if p_against <= alpha:
-        return Part(name, "contradicted", p, p_against, f"{here} is {test.reverse.format(at)} ({_p(p_against)})")
+        return part("contradicted", f"is {reverse} ({_p(p_against)})")
     if p > alpha:
         unseen = test.unseen.format(_number(smallest_visible(estimate, test.power, alpha), estimate))
-        why = f"{here} is not shown to be {test.claim.format(at)} ({_p(p)}); {unseen}"
-        return Part(name, "inconclusive", p, p_against, why)
-    if contrast.form == "equivalent":
-        p_control, why = _weakest_control(contrast.controls, margin)
-        if p_control > alpha:
-            return Part(
-                name, "inconclusive", max(p, p_control), p_against, f"{here} is {test.claim.format(at)} ({_p(p)}), but {why}"
-            )
-        p = max(p, p_control)
-    return Part(name, "supported", p, p_against, f"{here} is {test.claim.format(at)} ({_p(p)})")
+        return part("inconclusive", f"is not shown to be {claim} ({_p(p)}); {unseen}")
+    p_control, blind = _weakest_control(contrast.controls, margin) if contrast.form == "equivalent" else (0.0, "")
+    if p_control > alpha:
+        return part("inconclusive", f"is {claim} ({_p(p)}), but {blind}", p_control)
+    return part("supported", f"is {claim} ({_p(p)})", max(p, p_control))
 
 
 def _weakest_control(controls: Mapping[str, Estimate | None], margin: float) -> tuple[float, str]:

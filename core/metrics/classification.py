@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import UsageError
 from .groups import Floats, Ints, group_ids, group_sums, user_group
 
-__all__ = ["UserAUC", "auc", "gauc", "grouped_auc", "grouped_gauc", "user_auc", "user_group"]
-
 Weights = Literal["impressions", "positives", "equal"]
 Bools = NDArray[np.bool_]
 

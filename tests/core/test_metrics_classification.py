@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 from craftbench.core.errors import UsageError
-from craftbench.core.metrics.classification import auc, gauc, grouped_auc, grouped_gauc, user_auc, user_group
+from craftbench.core.metrics.classification import auc, gauc, grouped_auc, grouped_gauc, user_auc
+from craftbench.core.metrics.groups import user_group
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
