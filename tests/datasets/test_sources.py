@@ -1,0 +1,191 @@
+"""Sources verify what they bring, and open archives as if a stranger had made them. No test here touches a network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from email.message import Message
+from pathlib import Path
+
+import pytest
+from craftbench.core.errors import UsageError
+from craftbench.datasets.sources import Address, LocalPath, WheelMember, extract, members
+
+DATA = b"1\t2\t3\t4\n"
+
+
+def _zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+class _Answer(io.BytesIO):
+    """What urlopen returns, as far as it is used."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.headers = Message()
+        self.headers["Content-Length"] = str(len(content))
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: _Answer(content))
+
+
+def test_address_takes_the_member_out_of_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = _zip(tmp_path / "source.zip", {"ml/u.data": DATA, "ml/README": b""}).read_bytes()
+    _serve(monkeypatch, content)
+    path = Address("https://example.org/ml.zip", _sha256(content), "ml/u.data").fetch(tmp_path, _silent)
+    assert path == tmp_path / "u.data"
+    assert path.read_bytes() == DATA
+
+
+def test_address_reports_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(33 << 20)
+    _serve(monkeypatch, content)
+    said: list[str] = []
+    Address("https://example.org/large.csv", _sha256(content)).fetch(tmp_path, said.append)
+    assert said == ["downloading https://example.org/large.csv", "  16.8 of 34.6 MB", "  33.6 of 34.6 MB"]
+
+
+def test_wrong_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, DATA)
+    with pytest.raises(UsageError, match=r"u.data has SHA-256 .* instead of 000000"):
+        Address("https://example.org/u.data", "0" * 64).fetch(tmp_path, _silent)
+
+
+def test_more_bytes_than_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, DATA)
+    with pytest.raises(UsageError, match="more than the 4 bytes"):
+        Address("https://example.org/u.data", _sha256(DATA), largest=4).fetch(tmp_path, _silent)
+
+
+@pytest.mark.parametrize("failure", [urllib.error.URLError("no network"), TimeoutError("timed out"), ConnectionResetError("reset")])
+def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(UsageError, match=r"https://example.org/u.data could not be reached \((no network|timed out|reset)\)"):
+        Address("https://example.org/u.data", _sha256(DATA)).fetch(tmp_path, _silent)
+
+
+def _pip(monkeypatch: pytest.MonkeyPatch, code: int, stderr: str, wheel: dict[str, bytes] | None = None) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert command[:4] == [sys.executable, "-m", "pip", "download"]
+        assert "--no-deps" in command
+        assert command[-1] == "recbole==1.2.1"
+        if wheel is not None:
+            _zip(Path(command[command.index("--dest") + 1]) / "recbole-1.2.1-py3-none-any.whl", wheel)
+        return subprocess.CompletedProcess(command, code, "", stderr)
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_wheel_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = {"recbole/a/ml.inter": DATA, "recbole/__init__.py": b""}
+    expected = _sha256(_zip(tmp_path / "expected.zip", wheel).read_bytes())
+    _pip(monkeypatch, 0, "", wheel)
+    into = tmp_path / "into"
+    into.mkdir()
+    path = WheelMember("recbole", "1.2.1", expected, "recbole/a/ml.inter", _sha256(DATA)).fetch(into, _silent)
+    assert path.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(("wheel_sha256", "sha256", "name"), [("0" * 64, "", "recbole-1.2.1"), (None, "1" * 64, "ml.inter")])
+def test_wheel_and_member_are_both_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheel_sha256: str | None, sha256: str, name: str
+) -> None:
+    wheel = {"recbole/a/ml.inter": DATA}
+    expected = wheel_sha256 or _sha256(_zip(tmp_path / "expected.zip", wheel).read_bytes())
+    _pip(monkeypatch, 0, "", wheel)
+    into = tmp_path / "into"
+    into.mkdir()
+    with pytest.raises(UsageError, match=f"{name}.* has SHA-256"):
+        WheelMember("recbole", "1.2.1", expected, "recbole/a/ml.inter", sha256).fetch(into, _silent)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("/usr/bin/python: No module named pip\n", "this Python has no pip"),
+        ("WARNING: Retrying\nERROR: No matching distribution found for recbole==1.2.1\n", "No matching distribution found"),
+        ("", "no message"),
+    ],
+)
+def test_pip_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: str, reason: str) -> None:
+    _pip(monkeypatch, 1, stderr)
+    with pytest.raises(UsageError, match=rf"pip could not download recbole==1.2.1 \({reason}"):
+        WheelMember("recbole", "1.2.1", "", "m", "").fetch(tmp_path, _silent)
+
+
+@pytest.mark.parametrize("name", ["../u.data", "a/../../u.data", "/etc/u.data", "..\\u.data"])
+def test_names_that_lead_out(tmp_path: Path, name: str) -> None:
+    archive = _zip(tmp_path / "a.zip", {name: DATA})
+    with pytest.raises(UsageError, match="leads out of its folder; it was not opened"):
+        members(archive)
+
+
+def test_symbolic_link(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("u.data")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(UsageError, match="leads out of its folder"):
+        LocalPath(tmp_path / "a.zip", ["u.data"]).fetch(tmp_path, _silent)
+
+
+def test_bomb_is_refused_by_its_declared_size(tmp_path: Path) -> None:
+    archive = _zip(tmp_path / "a.zip", {"u.data": bytes(1 << 20)})
+    assert archive.stat().st_size < 3000
+    with pytest.raises(UsageError, match="declares more than 1000 bytes"):
+        members(archive, largest=1000)
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    whole = _zip(tmp_path / "a.zip", {"u.data": bytes(range(256)) * 40}).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-30])
+    with pytest.raises(UsageError, match="no whole zip archive"):
+        members(tmp_path / "cut.zip")
+    (tmp_path / "flipped.zip").write_bytes(whole[:60] + bytes(byte ^ 0x55 for byte in whole[60:80]) + whole[80:])
+    with pytest.raises(UsageError, match=r"u\.data in archive .* is damaged"):
+        extract(tmp_path / "flipped.zip", "u.data", tmp_path)
+    with pytest.raises(UsageError, match="does not hold other"):
+        extract(tmp_path / "a.zip", "other", tmp_path)
+
+
+def test_local_file_folder_and_zip(tmp_path: Path) -> None:
+    folder = tmp_path / "folder" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "u.data").write_bytes(DATA)
+    archive = _zip(tmp_path / "a.zip", {"ml/u.data": DATA})
+    into = tmp_path / "into"
+    into.mkdir()
+    for given in (folder / "u.data", tmp_path / "folder", archive):
+        assert LocalPath(given, ["ratings.csv", "u.data"]).fetch(into, _silent).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"), [("none", "does not exist"), ("empty", "holds none of u.data"), ("a.zip", "holds none")]
+)
+def test_local_path_without_the_file(tmp_path: Path, given: str, sentence: str) -> None:
+    (tmp_path / "empty").mkdir()
+    _zip(tmp_path / "a.zip", {"other": DATA})
+    with pytest.raises(UsageError, match=sentence):
+        LocalPath(tmp_path / given, ["u.data"]).fetch(tmp_path, _silent)
