@@ -286,7 +286,7 @@ class IFRU(Runner):
         run.note("residual", result.residual)
         run.note("updated_share", result.updated_nodes / (task.train.users + task.train.items))
         run.note("negative_curvature", result.negative_curvature)
-        if params.solver == "cg" and result.iterations:
+        if np.isfinite(result.smallest_ritz):  # the Adam loop has none
             run.note("smallest_ritz", result.smallest_ritz)
             run.note("smallest_curvature", result.smallest_curvature)
         return FittedFactors(result.model, original.params, original.backbone)

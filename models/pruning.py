@@ -33,8 +33,8 @@ def degree(rows: Interactions) -> Nodes:
 def importance(interactions: Interactions, removed: Mask, hops: int) -> NDArray[np.float64]:
     """w_k, (users + items,), with k = `hops`. 0 <= w_k < 1; it is 0 beyond `hops` steps from a removed row."""
     nodes = interactions.users + interactions.items
-    scale = np.reciprocal(1.0 + degree(interactions), dtype=np.float64)
-    w: NDArray[np.float64] = degree(interactions[removed]) * scale
+    scale = 1.0 / (1.0 + degree(interactions).astype(np.float64))
+    w = degree(interactions[removed]).astype(np.float64) * scale
     if hops:
         ends = _ends(interactions)
         others = np.roll(ends, len(interactions))
