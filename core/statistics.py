@@ -6,7 +6,7 @@ The unit is the seed, and the test users are a sample too. The variance of an es
       + (G - 1) / G  sum_g (theta_(-g) - theta_bar)^2      delete-a-group jackknife of the seed average, over G groups of users
 
 and (estimate - truth) / sqrt(V) is referred to Student's t with Welch-Satterthwaite degrees of freedom from n - 1 and G - 1.
-Seeds alone on one split call a fifth to two fifths of equal pairs "better" once the test sample is as noisy as a seed or twice that.
+Seeds alone call a fifth to two fifths of equal pairs "better" where the test sample is once or twice as noisy as a seed.
 """
 
 from __future__ import annotations
