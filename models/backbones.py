@@ -22,13 +22,13 @@ class FactorParams(Params):
     Objective: mean over rows of BCE(logit, label) + (l2 / 2) ||theta||^2, over all parameters (l2 = 0 as released).
     """
 
-    lr: float = real(1e-2, low=1e-4, high=3e-2, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="Adam's learning rate")
+    lr: float = real(3e-3, low=1e-3, high=3e-2, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="Adam's learning rate")
     dim: int = choice(32, 48, 64, grid=(32, 48, 64), help="size of an embedding")
     init_std: float = real(
-        1e-2, low=1e-4, high=1e-1, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="standard deviation of the first embeddings"
+        1e-2, low=1e-3, high=3e-2, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="standard deviation of the first embeddings"
     )
     l2: float = real(
-        1e-5, low=1e-6, high=1e-4, log=True, minimum=0.0, grid=(0.0,), help="weight of the L2 penalty, mean-loss scale"
+        3e-5, low=1e-6, high=1e-4, log=True, minimum=0.0, grid=(0.0,), help="weight of the L2 penalty, mean-loss scale"
     )
     batch_size: int = fixed(2048, minimum=1, help="rows in a step")
     max_epochs: int = fixed(5000, minimum=1, help="epochs at most")

@@ -29,7 +29,7 @@ from .backbones import FactorParams, build
 from .matrix_factorization import MatrixFactorization
 from .optimisers import Adam, RowSparseAdam
 
-__all__ = ["FactorParams", "FittedFactors", "Training", "build", "train"]
+__all__ = ["FactorParams", "FittedFactors", "Training", "build", "fit_factors", "train"]
 
 Step = Callable[[Tensor, Tensor, Tensor], None]  # user (B,), item (B,), label (B,)
 
@@ -75,6 +75,15 @@ def train(
     return early_stopping(
         epoch, score, snapshot, model.load_state_dict, run, patience=params.patience, max_epochs=params.max_epochs
     )
+
+
+def fit_factors(
+    backbone: str, interactions: Interactions, valid: Interactions, params: FactorParams, run: RunContext
+) -> tuple[FittedFactors, Training]:
+    """Build and train from scratch, on the seed streams "init" and "batches"; a graph is made of these `interactions` alone."""
+    model = build(backbone, interactions, params, run.generator("init"))
+    training = train(model, interactions, valid, params, run)
+    return FittedFactors(model, params, backbone), training
 
 
 def _stepper(model: nn.Module, params: FactorParams) -> Step:

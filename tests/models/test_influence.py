@@ -92,7 +92,7 @@ def test_released_lightgcn_hessian_ignores_the_graph():
     assert torch.equal(released, FactorRisk(model_of(rows, 0), rows, L2).hessian()(v))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sets(st.integers(0, USERS + ITEMS - 1), min_size=1),
     st.integers(0, 2),
