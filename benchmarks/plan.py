@@ -181,6 +181,8 @@ class Line:
         """This line's cell of a kind and seed, for a dependent; needs a settled line."""
         if kind == "final" and index < len(self.finals):
             return self.finals[index]
+        if kind == "trial" and index == 0 and self.best is not None:
+            return self.trials[self.best]
         assert self.chosen is not None
         return self._cell(kind, self.chosen, index)
 
@@ -224,6 +226,11 @@ class Planner:
         for timing in profile.timings:
             if timing.task.key not in self.holes:
                 self.timings[timing.key] = self._timing_cell(timing, prepare(timing.task, data_home, store, say))
+
+    def expected(self) -> int:
+        """How many cells the whole plan will have, studies that have not begun included."""
+        per_study = self.trials + (self.profile.recheck * (self.profile.tuning_seeds - 1) if self.trials > 1 else 0)
+        return sum(self.seeds + (per_study if line.spaces else 0) for line in self.lines.values()) + len(self.timings)
 
     def _check_overrides(self) -> None:
         known = {row.key: row for rows in self.rows.values() for row in rows}

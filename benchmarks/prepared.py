@@ -31,17 +31,19 @@ def prepare(task: TaskSpec, data_home: Path, store: Store, say: Callable[[str], 
     fingerprint of the dataset; cells are identified by the content's fingerprint, so code that prepares the same tables changes nothing.
     """
     key = digest({**task.cache_key(data_home), "code": closure(type(task).__module__)})[:16]
-    folder = store.root / "tasks" / key
-    stamp = folder / "fingerprint.json"
+    stamp = store.root / "tasks" / f"{key}.json"
     if not stamp.exists():
         say(f"preparing {task.key}")
-        building = folder.with_name(f".{key}.{os.getpid()}")
+        building = stamp.with_name(f".{key}.{os.getpid()}")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         fingerprint = task.prepare(data_home, building)
         for view in task.views(building):
             pd.DataFrame(dict(view.columns)).to_parquet(building / f"{view.name}.parquet", index=False)
-        (building / "fingerprint.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        building.rename(folder)
-    return Prepared(folder, json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"])
+        if (stamp.parent / fingerprint).exists():
+            shutil.rmtree(building)
+        else:
+            building.rename(stamp.parent / fingerprint)
+        store.write_plain(f"tasks/{key}.json", json.dumps({"fingerprint": fingerprint, "task": task.key}))
+    fingerprint = json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"]
+    return Prepared(stamp.parent / fingerprint, fingerprint)

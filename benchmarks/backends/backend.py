@@ -1,0 +1,33 @@
+"""Where cells run: the few things a driver asks of a place with processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..cell import Job, Outcome
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of a submitted job: progress, an outcome, or the end of its process without one."""
+
+    ticket: int
+    kind: Literal["progress", "outcome", "died"]
+    outcome: Outcome | None = None
+    step: int = 0
+    value: float | None = None
+    reason: str = ""
+    by_signal: bool = False
+
+
+class Backend(Protocol):
+    """A place that runs jobs. The driver alone writes records, so no shared file system is needed."""
+
+    capacity: int
+
+    def submit(self, ticket: int, job: Job) -> None: ...
+
+    def wait(self, timeout: float) -> list[Event]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,146 @@
+"""Cells in fresh processes on this machine, from a fork server that has torch, numpy and pandas imported.
+
+A worker holds the reading end of a pipe that only its driver can write to: when the driver ends, however it ends, the pipe closes
+and the worker exits. The driver watches each worker's memory and deadline.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import psutil
+
+from ..cell import Job, Outcome, compute
+from .backend import Event
+
+_PROGRESS_SECONDS = 0.2
+_WATCH_SECONDS = 0.25
+_GRACE_SECONDS = 5.0  # between the deadline that a runner keeps itself and the one that kills
+
+
+@dataclass
+class _Worker:
+    process: Any
+    results: Connection
+    life: Connection  # closing it ends the worker
+    kill_at: float
+    reason: str = ""
+
+
+class LocalBackend:
+    """Up to `jobs` workers; each may use `memory_mb` at most."""
+
+    def __init__(self, jobs: int, memory_mb: int) -> None:
+        self.capacity, self.memory_mb = jobs, memory_mb
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([f"{__package__}.preload"])
+        self._workers: dict[int, _Worker] = {}
+        self._watched = 0.0
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+    def submit(self, ticket: int, job: Job) -> None:
+        """Start a worker on `job`."""
+        results, send = self._context.Pipe(duplex=False)
+        breath, life = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(job, send, breath), daemon=True)
+        process.start()
+        send.close()
+        breath.close()
+        self._workers[ticket] = _Worker(process, results, life, time.monotonic() + job.deadline + _GRACE_SECONDS)
+
+    def wait(self, timeout: float) -> list[Event]:
+        """What has happened, at the latest after `timeout` seconds."""
+        by_pipe = {worker.results: ticket for ticket, worker in self._workers.items()}
+        events: list[Event] = []
+        for pipe in wait(list(by_pipe), timeout=min(timeout, _WATCH_SECONDS)):
+            events.append(self._receive(by_pipe[pipe]))  # pyright: ignore[reportArgumentType]
+        self._watch()
+        return events
+
+    def _receive(self, ticket: int) -> Event:
+        worker = self._workers[ticket]
+        try:
+            kind, payload = worker.results.recv()
+        except (EOFError, OSError):
+            return self._ended(ticket, worker)
+        if kind == "progress":
+            return Event(ticket, "progress", step=payload[0], value=payload[1])
+        self._release(ticket)
+        return Event(ticket, "outcome", outcome=payload)
+
+    def _ended(self, ticket: int, worker: _Worker) -> Event:
+        worker.process.join()
+        code = worker.process.exitcode
+        self._release(ticket)
+        name = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+        return Event(ticket, "died", reason=worker.reason or f"the worker died ({name})", by_signal=not worker.reason)
+
+    def _release(self, ticket: int) -> None:
+        worker = self._workers.pop(ticket)
+        worker.life.close()
+        worker.results.close()
+        worker.process.join()
+        worker.process.close()
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if now - self._watched < _WATCH_SECONDS:
+            return
+        self._watched = now
+        for worker in self._workers.values():
+            if worker.reason or worker.process.pid is None:
+                continue
+            if now > worker.kill_at:
+                worker.reason = "passed its deadline and did not stop by itself"
+            elif (used := _memory_mb(worker.process.pid)) > self.memory_mb:
+                worker.reason = f"took {used:.0f} MB of memory, over its cap of {self.memory_mb} MB (--memory)"
+            if worker.reason:
+                worker.process.kill()
+
+    def close(self) -> None:
+        """End every worker that is still running."""
+        for worker in self._workers.values():
+            worker.process.kill()
+        for ticket in list(self._workers):
+            self._release(ticket)
+
+
+def _memory_mb(pid: int) -> float:
+    try:
+        return psutil.Process(pid).memory_info().rss / 2**20
+    except psutil.Error:  # it has just ended; its pipe will say so
+        return 0.0
+
+
+def _work(job: Job, send: Connection, breath: Connection) -> None:
+    """A worker's life: one cell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interrupt means
+    threading.Thread(target=_end_with_driver, args=(breath,), daemon=True).start()
+    told = 0.0
+
+    def listen(step: int, value: float | None) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _PROGRESS_SECONDS:
+            told = now
+            send.send(("progress", (step, value)))
+
+    outcome: Outcome = compute(job, listen)
+    send.send(("outcome", outcome))
+    send.close()
+
+
+def _end_with_driver(breath: Connection) -> None:
+    """Block until the driver's end of the pipe closes, then leave at once; a worker that is done has gone before."""
+    try:
+        breath.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
