@@ -1,0 +1,190 @@
+"""From a paper's claims to verdicts: gather the estimates that each contrast needs, and let `core.verdicts` judge them.
+
+A claim is judged apart for each scope, so that a simulated world never speaks for the paper's data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..benchmarks.benchmark import Claim, Contrast
+from ..core import verdicts
+from ..core.statistics import Estimate, smallest_visible, trend
+from .evidence import Evidence, Series, contrast
+from .shapes import THIN, PartFound, VerdictFound
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """A declared contrast on one task: its estimate, or why there is none."""
+
+    name: str
+    task: str
+    scope: str
+    row: Series
+    other: Series
+    estimate: Estimate | None
+    missing: str = ""
+
+
+def judge(evidence: Evidence, claim: Claim) -> list[VerdictFound]:
+    """One verdict for each scope that the claim's tasks have in this profile."""
+    placed = [_estimated(evidence, claim, each, task) for each in claim.contrasts for task in _tasks(evidence, each)]
+    controls = [_estimated(evidence, claim, each, task) for each in claim.controls for task in _tasks(evidence, each)]
+    scopes = list(dict.fromkeys(each.scope for each in placed if each.scope)) or [""]
+    return [
+        _verdict(
+            evidence,
+            claim,
+            scope,
+            [each for each in placed if each.scope in (scope, "")],
+            [each for each in controls if each.scope == scope],
+        )
+        for scope in scopes
+    ]
+
+
+def _tasks(evidence: Evidence, declared: Contrast) -> Iterator[str]:
+    """The tasks of a contrast: the one it names, or every task on this machine that has both rows; "" stands for nowhere."""
+    if declared.task or declared.column.startswith("timing/"):
+        yield declared.task
+        return
+    both = [task for task in evidence.tasks if {(task, declared.row), (task, declared.other)} <= evidence.lines.keys()]
+    here = [task for task in both if not evidence.tasks[task].get("hole")]
+    yield from here or both or [""]
+
+
+def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> _Contrast:
+    row = evidence.series(task, declared.row, declared.column)
+    other = evidence.series(task, declared.other, declared.column)
+    found = contrast(row, other, as_ratio=claim.form == "ratio_above")
+    titles = [evidence.lines.get((task, key), {}).get("title", key) for key in (declared.row, declared.other)]
+    column = evidence.columns.get(declared.column)
+    sign = " / " if claim.form == "ratio_above" else " - "
+    name = f"{sign.join(titles)} in {column.title if column else declared.column}" + (f" on {task}" if task else "")
+    missing = ""
+    if found is None:
+        missing = "the two rows share no finished seed"
+    elif any(carried is not None and 0 < carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
+        found, missing = None, f"fewer than {THIN} users or positives carry it"
+    return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
+
+
+def _scope(evidence: Evidence, declared: Contrast, task: str) -> str:
+    if declared.column.startswith("timing/"):
+        key = declared.column.removeprefix("timing/")
+        return next((timing.task.scope for timing in evidence.profile.timings if timing.key == key), "")
+    return evidence.tasks.get(task, {}).get("scope", "")
+
+
+def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contrast], controls: list[_Contrast]) -> VerdictFound:
+    tested = _trend(evidence, placed) if claim.form == "trend" else placed
+    declared = [_declared(claim, each, controls) for each in tested]
+    found = verdicts.verdict(declared)
+    parts = [_part(part, each, claim) for part, each in zip(found.parts, tested, strict=True)]
+    parts += [_control(each) for each in controls]
+    missing = sorted({f"{each.name}: {each.missing}" for each in tested if each.missing})
+    reason = found.reason if found.word != "not run" or not missing else f"{'; '.join(missing)}."
+    notes = [claim.note] if claim.note else []
+    seeds = min((each.estimate.n_seeds for each in tested if each.estimate and each.task), default=claim.seeds)
+    if seeds < claim.seeds:
+        notes.append(f"declared for {claim.seeds} seeds; {seeds} were run")
+    away = [key for key, task in evidence.tasks.items() if task.get("hole") and not all(each.task for each in claim.contrasts)]
+    if away:
+        notes.append(f"not on this machine, so not judged: {', '.join(away)}")
+    return VerdictFound(
+        claim=claim.id,
+        sentence=claim.sentence,
+        source=claim.source,
+        scope=scope,
+        word=found.word,
+        p=found.p,
+        reason=reason,
+        parts=tuple(parts),
+        tasks=tuple(dict.fromkeys(each.task for each in placed if each.task)),
+        note="; ".join(notes),
+        command=_command(evidence, claim) if found.word == "not run" else "",
+        exploratory=bool(evidence.plan.get("exploratory")),
+    )
+
+
+def _declared(claim: Claim, each: _Contrast, controls: list[_Contrast]) -> verdicts.Contrast:
+    """The claim's form on one contrast. Controls of an equivalence are those of the same task."""
+    smallest = claim.smallest or None
+    if claim.form == "equivalent":
+        beside = {control.name: control.estimate for control in controls if control.task == each.task}
+        return verdicts.Contrast(each.name, each.estimate, "equivalent", margin=claim.margin, controls=beside)
+    if claim.form == "ratio_above":
+        return verdicts.Contrast(each.name, each.estimate, "greater", margin=claim.margin or None)
+    form = "less" if claim.form == "less" else "greater"
+    return verdicts.Contrast(each.name, each.estimate, form, margin=claim.margin or None, smallest=smallest)
+
+
+def _trend(evidence: Evidence, placed: list[_Contrast]) -> list[_Contrast]:
+    """The contrasts of a trend as one: the slope of their differences over the tasks' levels."""
+    levels = _levels(evidence, [each.task for each in placed])
+    whole = replace(placed[0], name=f"slope of {placed[0].name.partition(' on ')[0]} over {len(placed)} levels", task="")
+    seeds = [seed for seed in placed[0].row.seeds if all(seed in each.row.seeds and seed in each.other.seeds for each in placed)]
+    if len(placed) < 2 or not seeds or any(each.missing for each in placed):
+        missing = "; ".join(each.missing for each in placed if each.missing) or "a trend needs two levels or more"
+        return [replace(whole, estimate=None, missing=missing)]
+    pairs = [(each.row.at(tuple(seeds)), each.other.at(tuple(seeds))) for each in placed]
+    values = np.stack([x - y for (x, _), (y, _) in pairs], axis=1)
+    without = [x - y for (_, x), (_, y) in pairs if x is not None and y is not None]
+    leave_out = np.stack(without, axis=1) if len(without) == len(placed) else None
+    return [replace(whole, estimate=trend(levels, values, leave_out), missing="")]
+
+
+def _levels(evidence: Evidence, tasks: list[str]) -> list[float]:
+    """The number in the one label that differs from task to task, else their order."""
+    labels = [evidence.tasks.get(task, {}).get("labels", {}) for task in tasks]
+    for name in labels[0]:
+        numbers = [number_in(each.get(name, "")) for each in labels]
+        if None not in numbers and len(set(numbers)) == len(numbers):
+            return [float(number) for number in numbers if number is not None]
+    return [float(place) for place in range(len(tasks))]
+
+
+def number_in(text: str) -> float | None:
+    """The first number in a label ("10 % flipped" is 10), or None."""
+    found = re.search(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text)
+    return float(found.group()) if found else None
+
+
+def _part(part: verdicts.Part, each: _Contrast, claim: Claim) -> PartFound:
+    power = 0.9 if claim.form == "equivalent" else 0.8
+    return _shown(each, part.word, part.p, each.missing or part.reason, power)
+
+
+def _control(each: _Contrast) -> PartFound:
+    return replace(_shown(each, "control", None, each.missing or "should lie outside the margin", 0.8), control=True)
+
+
+def _shown(each: _Contrast, word: str, p: float | None, reason: str, power: float) -> PartFound:
+    estimate = each.estimate
+    if estimate is None:
+        return PartFound(each.name, each.task, word, None, None, None, None, reason)
+    spread = estimate.n_seeds > 1
+    visible = smallest_visible(estimate, power) if spread else None
+    interval = estimate.interval(0.9) if spread else None
+    return PartFound(each.name, each.task, word, p, estimate.value, interval, visible, reason, estimate.log)
+
+
+def _command(evidence: Evidence, claim: Claim) -> str:
+    """The command that would let a claim be judged: this profile again, or the first that has all of its rows and tasks."""
+    for name, profile in {evidence.profile.name: evidence.profile, **evidence.benchmark.profiles}.items():
+        keys = {task: {row.key for row in rows} for task, rows in profile.rows.items()}
+        timed = {f"timing/{timing.key}" for timing in profile.timings}
+
+        def has(each: Contrast, keys: dict[str, set[str]] = keys, timed: set[str] = timed) -> bool:
+            if each.column.startswith("timing/"):
+                return each.column in timed
+            return any({each.row, each.other} <= rows for task, rows in keys.items() if each.task in ("", task))
+
+        if all(has(each) for each in claim.contrasts):
+            return evidence.command(profile=name)
+    return ""

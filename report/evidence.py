@@ -1,0 +1,255 @@
+"""What the store holds about a plan: the plan file itself, and every column of every row, seed by seed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from ..benchmarks.benchmark import Benchmark, Column, Derived, Profile
+from ..benchmarks.store import Record, Store
+from ..core.metrics.groups import user_group
+from ..core.statistics import Estimate, difference, ratio, summary
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One column of one row on one task. values: one per planned seed, None where no sound record gives it.
+
+    leave_out: (seeds with a value, groups) or None; users, positives: the fewest that carry a seed's value, None where unknown.
+    """
+
+    values: tuple[float | None, ...] = ()
+    leave_out: Floats | None = None
+    users: int | None = None
+    positives: int | None = None
+    paths: tuple[str, ...] = ()
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(seed for seed, value in enumerate(self.values) if value is not None)
+
+    def at(self, seeds: tuple[int, ...]) -> tuple[Floats, Floats | None]:
+        """The values of these seeds, and their leave-outs."""
+        places = [self.seeds.index(seed) for seed in seeds]
+        leave_out = None if self.leave_out is None else self.leave_out[places]
+        return np.array([self.values[seed] for seed in seeds], dtype=np.float64), leave_out
+
+
+def estimate(series: Series) -> Estimate | None:
+    """Mean and errors of one cell, or None where no seed has a value."""
+    return summary(*series.at(series.seeds)) if series.seeds else None
+
+
+def contrast(row: Series, other: Series, *, as_ratio: bool = False) -> Estimate | None:
+    """`row` minus `other` (or over it), over the seeds that both have; None where they share none."""
+    seeds = tuple(seed for seed in row.seeds if seed in other.seeds)
+    if not seeds:
+        return None
+    (x, x_without), (y, y_without) = row.at(seeds), other.at(seeds)
+    if as_ratio:
+        return ratio(x, y) if (x > 0).all() and (y > 0).all() else None
+    if x_without is not None and y_without is not None and x_without.shape != y_without.shape:
+        x_without = y_without = None
+    return difference(x, y, x_without, y_without)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One metric of one record."""
+
+    value: float
+    leave_out: Floats | None
+    users: int
+    positives: int
+
+
+class Evidence:
+    """The records behind one plan, read once."""
+
+    def __init__(self, benchmark: Benchmark, store: Store, profile: str) -> None:
+        self.benchmark, self.store = benchmark, store
+        self.profile: Profile = benchmark.profile(profile)
+        self.plan = self._plan()
+        self.tasks: dict[str, dict[str, Any]] = {task["key"]: task for task in self.plan["tasks"]}
+        self.lines = {(line["task"], line["row"]): line for line in self.plan["lines"]}
+        tabled = {column.key: column for table in benchmark.tables for column in table.columns}
+        self.columns: dict[str, Column] = tabled
+        self._tables: dict[str, dict[tuple[str, str], _Measured]] = {}
+        self._predictions: dict[str, dict[str, dict[str, NDArray[np.generic]]]] = {}
+        self._groups: dict[tuple[str, str], NDArray[np.int64] | None] = {}
+        self._series: dict[tuple[str, str, str], Series] = {}
+
+    def record(self, path: str | None) -> Record | None:
+        return self.store.read(path) if path else None
+
+    def command(self, *, row: str = "", task: str = "", profile: str = "") -> str:
+        """The command that makes (again) a row on a task's dataset, or the whole profile."""
+        words = ["craftbench run", self.benchmark.name, "--profile", profile or self.profile.name]
+        line = self.lines.get((task, row)) or next((each for (_, key), each in self.lines.items() if key == row), None)
+        if row:
+            words += ["--runner", line["runner"] if line else row]
+        if task in self.tasks:
+            words += ["--dataset", self.tasks[task]["dataset"]]
+        return " ".join(words)
+
+    def profile_with(self, row: str, task: str = "") -> str:
+        """The first profile that has this row (on this task), or this one."""
+        for name, profile in self.benchmark.profiles.items():
+            rows = [each.key for key, listed in profile.rows.items() if task in ("", key) for each in listed]
+            if row in rows:
+                return name
+        return self.profile.name
+
+    def series(self, task: str, row: str, key: str) -> Series:
+        """A column of a row on a task. Keys as in `Column`; "timing/KEY" takes `row` for a step of a timing cell."""
+        place = (task, row, key)
+        if place not in self._series:
+            self._series[place] = self._timed(row, key) if key.startswith("timing/") else self._read(task, row, key)
+        return self._series[place]
+
+    def _read(self, task: str, row: str, key: str) -> Series:
+        line = self.lines.get((task, row))
+        if line is None:
+            return Series()
+        column = self.columns.get(key)
+        found: list[_Measured | None] = []
+        for seed, path in enumerate(line["finals"]):
+            record = self.record(path)
+            if record is None or record["result"]["status"] != "ok":
+                found.append(None)
+            elif isinstance(column, Derived):
+                found.append(self._derived(column, task, path, seed))
+            else:
+                found.append(self._measured(path, record, key))
+        present = [each for each in found if each is not None]
+        without = [each.leave_out for each in present]
+        same = all(each is not None and len(each) == len(without[0]) for each in without if without[0] is not None)
+        stacked = np.stack([each for each in without if each is not None]) if present and same and without[0] is not None else None
+        users = [each.users for each in present if each.users]
+        positives = [each.positives for each in present if each.users]
+        return Series(
+            tuple(None if each is None else each.value for each in found),
+            stacked,
+            min(users, default=None),
+            min(positives, default=None),
+            tuple(path or "" for path in line["finals"]),
+        )
+
+    def _timed(self, step: str, key: str) -> Series:
+        timing = next((each for each in self.plan.get("timings", []) if f"timing/{each['key']}" == key), None)
+        record = self.record(timing["record"]) if timing else None
+        seconds = record["provenance"].get("timings", {}).get(step, []) if record else []
+        return Series(tuple(seconds), paths=(timing["record"],) * len(seconds) if timing else ())
+
+    def _measured(self, path: str, record: Record, key: str) -> _Measured | None:
+        if key.startswith("time/"):
+            name, provenance = key.removeprefix("time/"), record["provenance"]
+            seconds = provenance["seconds"] if name == "fit" else provenance.get("clocks", {}).get(name)
+            return None if seconds is None else _Measured(float(seconds), None, 0, 0)
+        view, _, metric = key.partition("/")
+        measured = self._metrics(path).get((view, metric))
+        if measured is not None:
+            return measured
+        value = record["result"].get("metrics", {}).get(key)
+        return None if value is None else _Measured(float(value), None, 0, 0)
+
+    def _metrics(self, path: str) -> dict[tuple[str, str], _Measured]:
+        if path not in self._tables:
+            file = self.store.folder(path) / "metrics.parquet"
+            self._tables[path] = _by_metric(pd.read_parquet(file)) if file.exists() else {}
+        return self._tables[path]
+
+    def _derived(self, column: Derived, task: str, path: str, seed: int) -> _Measured | None:
+        """The column from the stored predictions of this row, `against` and `start`; None where one of them is missing."""
+        given = [self._predicted(path)]
+        for row in (column.against, column.start):
+            given.append(self._predicted(self._final(task, row, seed)) if row else {})
+            if row and not given[-1]:
+                return None
+        if not given[0]:
+            return None
+        groups = {view: found for view in given[0] if (found := self._grouped(task, view)) is not None}
+        value, leave_out = column.compute(*given, groups)
+        return _Measured(float(value), None if leave_out is None else np.asarray(leave_out, dtype=np.float64), 0, 0)
+
+    def _final(self, task: str, row: str, seed: int) -> str | None:
+        finals = self.lines.get((task, row), {}).get("finals", [])
+        path = finals[seed] if seed < len(finals) else None
+        record = self.record(path)
+        return path if record is not None and record["result"]["status"] == "ok" else None
+
+    def _predicted(self, path: str | None) -> dict[str, dict[str, NDArray[np.generic]]]:
+        if path is None:
+            return {}
+        if path not in self._predictions:
+            file = self.store.folder(path) / "predictions.safetensors"
+            by_view: dict[str, dict[str, NDArray[np.generic]]] = {}
+            for name, values in (load_file(file) if file.exists() else {}).items():
+                view, _, array = name.rpartition("/")
+                by_view.setdefault(view, {})[array] = values
+            self._predictions[path] = by_view
+        return self._predictions[path]
+
+    def _grouped(self, task: str, view: str) -> NDArray[np.int64] | None:
+        """The group of users of each row of a view, or None where the view has no users."""
+        fingerprint = self.tasks.get(task, {}).get("fingerprint")
+        if not fingerprint:
+            return None
+        if (fingerprint, view) not in self._groups:
+            file = self.store.folder(f"tasks/{fingerprint}/{view}.parquet")
+            users = pd.read_parquet(file, columns=["user"])["user"].to_numpy() if file.exists() else None
+            self._groups[fingerprint, view] = None if users is None else user_group(users)
+        return self._groups[fingerprint, view]
+
+    def _plan(self) -> dict[str, Any]:
+        file = self.store.folder(f"plans/{self.benchmark.name}.{self.profile.name}.json")
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else unplanned(self.profile)
+
+
+def unplanned(profile: Profile) -> dict[str, Any]:
+    """The plan of a profile that was never run: every line a hole."""
+    tasks = [
+        {"key": task.key, "dataset": task.dataset, "scope": task.scope, "labels": dict(task.labels), "facts": {}, "hole": None}
+        for task in profile.tasks
+    ]
+    lines = [
+        {
+            "task": task,
+            "row": row.key,
+            "title": row.title,
+            "role": row.role,
+            "differs": row.differs,
+            "runner": row.runner.name,
+            "pinned": dict(row.pinned),
+            "inherits": row.inherits,
+            "finals": [None] * profile.seeds,
+            "settings": [],
+        }
+        for task, rows in profile.rows.items()
+        for row in rows
+    ]
+    timings = [{"key": timing.key, "title": timing.title, "note": timing.note, "record": None} for timing in profile.timings]
+    return {"seeds": profile.seeds, "trials": profile.trials, "tasks": tasks, "lines": lines, "timings": timings}
+
+
+def _by_metric(table: pd.DataFrame) -> dict[tuple[str, str], _Measured]:
+    found: dict[tuple[str, str], _Measured] = {}
+    for (view, metric), rows in table.groupby(["view", "metric"], sort=False):
+        whole = rows[rows["group"] < 0]
+        without = rows[rows["group"] >= 0].sort_values("group")["value"].to_numpy(dtype=np.float64)
+        if len(whole):
+            first = whole.iloc[0]
+            leave_out = without if len(without) > 1 else None
+            found[str(view), str(metric)] = _Measured(
+                float(first["value"]), leave_out, int(first["users"]), int(first["positives"])
+            )
+    return found
