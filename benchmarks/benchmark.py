@@ -45,7 +45,10 @@ class TaskSpec(ABC):
 
     @abstractmethod
     def cache_key(self, data_home: Path) -> Mapping[str, Any]:
-        """What determines the prepared tables (the dataset's fingerprint too), so that tasks that share them prepare them once. Raises `DataMissing`."""
+        """What determines the prepared tables, the dataset's fingerprint included: tasks that share them prepare them once.
+
+        Raises `DataMissing`.
+        """
 
     @abstractmethod
     def prepare(self, data_home: Path, folder: Path) -> str:
@@ -158,8 +161,8 @@ class Contrast:
 class Claim:
     """A sentence of the paper as a test, declared before any test label is opened.
 
-    form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). `margin` is the equivalence margin or
-    the ratio to exceed; `smallest` the smallest effect that matters; `controls` should fall outside the margin where they are given.
+    form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). margin: of equivalence or
+    non-inferiority, or the ratio to exceed; smallest: the smallest effect that matters; controls: what must fall outside the margin.
     """
 
     id: str

@@ -26,5 +26,7 @@ def outside_runners() -> list[type[Runner]]:
 
 def _checked(found: object, where: str) -> type[Runner]:
     if not (isinstance(found, type) and issubclass(found, Runner)):
-        raise UsageError(f"the entry point {where} of craftbench.runners is not a subclass of craftbench.Runner; correct it in its package")
+        raise UsageError(
+            f"the entry point {where} of craftbench.runners is not a subclass of craftbench.Runner; correct it in its package"
+        )
     return found

@@ -20,20 +20,8 @@ from typing import Any
 from ..core.errors import UsageError
 from .backends.backend import Backend, Event
 from .cell import Outcome
-from .plan import Cell, Planner
+from .plan import Cell, Planner, Selection
 from .store import Record, Store
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which cells a run executes (what they need comes with them); empty means all."""
-
-    rows: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    timings: bool = True
-
-    def takes(self, task_dataset: str, row: str) -> bool:
-        return (not self.rows or row in self.rows) and (not self.datasets or task_dataset in self.datasets)
 
 
 @dataclass
@@ -44,14 +32,15 @@ class Tally:
     held: int = 0  # found in the store
     done: int = 0
     failed: int = 0
+    failed_before: int = 0  # of those in the store
     running: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     interrupted: bool = False
     out_of_time: bool = False
 
     @property
-    def left(self) -> int:
-        return max(0, self.planned - self.held - self.done - self.failed)
+    def finished(self) -> int:
+        return self.held + self.done + self.failed
 
 
 Listener = Callable[[Tally, str], None]
@@ -61,7 +50,13 @@ class Driver:
     """Runs a planner's cells on a backend and records them. Needs the store's lock."""
 
     def __init__(
-        self, planner: Planner, backend: Backend, selection: Selection, listener: Listener, within: float | None = None, retry_failed: bool = False
+        self,
+        planner: Planner,
+        backend: Backend,
+        selection: Selection,
+        listener: Listener,
+        within: float | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.planner, self.store, self.backend, self.selection = planner, planner.store, backend, selection
         self.listener, self.retry_failed = listener, retry_failed
@@ -84,12 +79,14 @@ class Driver:
                     self._step()
                     if self.tally.interrupted:
                         break
-                if not self._stopping() and self.selection.timings and not self.selection.rows:
+                if not self._stopping() and self.selection.finals and not self.selection.rows:
                     self._run_timings()
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                raise UsageError(f"no space left for the store {self.store.root}: free some and run the same command again") from None
+                raise UsageError(
+                    f"no space left for the store {self.store.root}: free some and run the same command again"
+                ) from None
             finally:
                 self.backend.close()
                 with contextlib.suppress(OSError):
@@ -118,15 +115,18 @@ class Driver:
                     self._waiting[cell.path] = cell
                 else:
                     self.tally.held += 1
+                    self.tally.failed_before += record["result"]["status"] == "failed"
                     trials_held = trials_held or cell.facts["kind"] == "trial"
             cells = self.planner.advance() if trials_held else []
 
     def _wanted(self, cells: list[Cell]) -> Iterator[Cell]:
         """The selected rows' cells and what they need; what is needed only for a row that nobody selected waits."""
         needed = self._needed_rows()
-        owner = {cell.path: line for line in self.planner.lines.values() for cell in _cells_of(line)}
+        owner = {cell.path: line for line in self.planner.lines.values() for cell in line.cells()}
         for cell in cells:
             line = owner[cell.path]
+            if cell.facts["kind"] == "final" and not self.selection.finals:
+                continue
             if (line.task.key, line.row.key) in needed:
                 yield from cell.parents
                 yield cell
@@ -162,7 +162,11 @@ class Driver:
     def _next_ready(self) -> Cell | None:
         for path, cell in list(self._waiting.items()):
             parents = [self.store.read(parent.path) for parent in cell.parents]
-            broken = [parent for parent, record in zip(cell.parents, parents, strict=True) if record and record["result"]["status"] != "ok"]
+            broken = [
+                parent
+                for parent, record in zip(cell.parents, parents, strict=True)
+                if record and record["result"]["status"] != "ok"
+            ]
             if broken:
                 del self._waiting[path]
                 self._record(cell, _inherited_failure(broken[0]), attempts=0)
@@ -234,10 +238,6 @@ class Driver:
                         self._step()
 
 
-def _cells_of(line: Any) -> list[Cell]:
-    return [*line.trials, *(cell for cells in line.rechecks for cell in cells), *line.finals]
-
-
 def _failure(reason: str) -> Outcome:
     result: Mapping[str, Any] = {"status": "failed", "reason": reason, "traceback": "", "notes": {}, "metrics": {}, "curve": []}
     return Outcome(dict(result), {"seconds": 0.0, "clocks": {}, "timings": {}})
@@ -252,7 +252,9 @@ def _commit() -> str:
     """The commit of the source tree that runs, where it is one."""
     here = Path(__file__).resolve().parent
     try:
-        asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10)
+        asked = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataMissing, UsageError, unknown
-from ..core.params import Params, Space
+from ..core.params import Space
 from ..core.runner import Runner
 from ..core.seeds import derive
 from . import search
 from .benchmark import Benchmark, Profile, Row, TaskSpec, Timing
-from .cell import Job, Kind, as_plain
+from .cell import Job, Kind
 from .identity import closure, digest, versions
 from .prepared import Prepared, prepare
 from .store import Record, Store
@@ -28,7 +28,10 @@ from .store import Record, Store
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the command line changes in a profile. set: row key -> {parameter: value}."""
+    """What the command line changes in a profile.
+
+    set: row key -> {parameter: value}; searched: the rows that trials, sampler, pruner and spaces are meant for (none: all).
+    """
 
     seeds: int | None = None
     trials: int | None = None
@@ -36,6 +39,11 @@ class Overrides:
     sampler: str | None = None
     pruner: str | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
+    searched: tuple[str, ...] = ()
+
+    def search(self, row: str) -> bool:
+        """Whether the search of this row is the one that is changed."""
+        return not self.searched or row in self.searched
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,22 @@ class Cell:
     facts: Mapping[str, Any]
     job: Job
     parents: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cells a run executes (what they need comes with them); empty means all. finals: False for a search alone."""
+
+    rows: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    finals: bool = True
+
+    def takes(self, task_dataset: str, row: str) -> bool:
+        return (not self.rows or row in self.rows) and (not self.datasets or task_dataset in self.datasets)
+
+    @property
+    def whole(self) -> bool:
+        return self.finals and not self.rows and not self.datasets
 
 
 class Line:
@@ -63,7 +87,15 @@ class Line:
 
     @cached_property
     def pinned(self) -> dict[str, Any]:
-        return {**self.row.pinned, **self.planner.overrides.set.get(self.row.key, {})}
+        return {**self.row.pinned, **self.planner.set.get(self.row.key, {})}
+
+    @cached_property
+    def search_settings(self) -> tuple[int, str, str]:
+        """Trials, sampler and pruner of its study."""
+        profile, asked = self.planner.profile, self.planner.overrides
+        if not asked.search(self.row.key):
+            return profile.trials, profile.sampler, profile.pruner
+        return asked.trials or profile.trials, asked.sampler or profile.sampler, asked.pruner or profile.pruner
 
     @cached_property
     def source(self) -> Line | None:
@@ -80,7 +112,13 @@ class Line:
         inherited = self.source.row.runner.Params.model_fields if self.source else {}
         declared = self.row.runner.Params.spaces()
         free = {name: space for name, space in declared.items() if name not in self.pinned and name not in inherited}
-        return {**free, **{name: each for name, each in self.planner.overrides.spaces.items() if name in self.row.runner.Params.model_fields}}
+        asked = self.planner.overrides
+        own = {name: space for name, space in asked.spaces.items() if name in self.row.runner.Params.model_fields}
+        return {**free, **own} if asked.search(self.row.key) else free
+
+    def cells(self) -> list[Cell]:
+        """Every cell known so far."""
+        return [*self.trials, *(cell for cells in self.rechecks for cell in cells), *self.finals]
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -126,12 +164,12 @@ class Line:
 
     @cached_property
     def _budget(self) -> int:
-        trials = self.planner.trials
-        return min(trials, len(search.grid(self.spaces, self._grids, self.base))) if self.planner.sampler == "grid" else trials
+        trials, sampler, _ = self.search_settings
+        return min(trials, len(search.grid(self.spaces, self._grids, self.base))) if sampler == "grid" else trials
 
     @property
     def _thresholds(self) -> dict[int, float]:
-        return search.thresholds(self.planner.pruner, self.tried)
+        return search.thresholds(self.search_settings[2], self.tried)
 
     @cached_property
     def _grids(self) -> dict[str, Sequence[Any]]:
@@ -140,7 +178,7 @@ class Line:
     def _proposal(self, number: int) -> dict[str, Any]:
         study = f"{self.planner.benchmark.name}/{self.task.key}/{self.row.key}"
         default = {name: self.base[name] for name in self.spaces}
-        found = search.propose(self.spaces, default, self.planner.sampler, study, number, self.tried, self._grids)
+        found = search.propose(self.spaces, default, self.search_settings[1], study, number, self.tried, self._grids)
         return {**self.base, **found}
 
     def _tried(self, record: Record) -> search.Tried:
@@ -206,15 +244,14 @@ class Planner:
     ) -> None:
         self.benchmark, self.profile, self.store, self.overrides = benchmark, profile, store, overrides or Overrides()
         self.seeds = self.overrides.seeds or profile.seeds
-        self.trials = self.overrides.trials or profile.trials
-        self.sampler, self.pruner = self.overrides.sampler or profile.sampler, self.overrides.pruner or profile.pruner
+        self.trials = profile.trials if self.overrides.searched else self.overrides.trials or profile.trials
         self.lines: dict[tuple[str, str], Line] = {}
         self.prepared: dict[str, Prepared] = {}
         self.holes: dict[str, DataMissing] = {}
         self.timings: dict[str, Cell] = {}
         self._code: dict[str, tuple[dict[str, str], str]] = {}
         self.rows = {task.key: (*profile.rows[task.key], *(Row(each) for each in extra)) for task in profile.tasks}
-        self._check_overrides()
+        self.set = self._set_values()
         for task in profile.tasks:
             try:
                 self.prepared[task.key] = prepare(task, data_home, store, say)
@@ -229,15 +266,36 @@ class Planner:
 
     def expected(self) -> int:
         """How many cells the whole plan will have, studies that have not begun included."""
-        per_study = self.trials + (self.profile.recheck * (self.profile.tuning_seeds - 1) if self.trials > 1 else 0)
-        return sum(self.seeds + (per_study if line.spaces else 0) for line in self.lines.values()) + len(self.timings)
+        rechecks = self.profile.recheck * (self.profile.tuning_seeds - 1)
+        studies = sum(
+            line.search_settings[0] + (rechecks if line.search_settings[0] > 1 else 0)
+            for line in self.lines.values()
+            if line.spaces
+        )
+        return studies + self.seeds * len(self.lines) + len(self.timings)
 
-    def _check_overrides(self) -> None:
+    def _set_values(self) -> dict[str, dict[str, Any]]:
+        """`--set`, with texts turned into values of their parameters."""
         known = {row.key: row for rows in self.rows.values() for row in rows}
+        found: dict[str, dict[str, Any]] = {}
         for key, values in self.overrides.set.items():
             if key not in known:
                 raise unknown("row", key, known)
-            known[key].runner.Params.resolve({**known[key].pinned, **values})
+            params = known[key].runner.Params
+            found[key] = {name: params.parse(name, each) if isinstance(each, str) else each for name, each in values.items()}
+            params.resolve({**known[key].pinned, **found[key]})
+        return found
+
+    def select(self, rows: Sequence[str], datasets: Sequence[str], finals: bool = True) -> Selection:
+        """The named rows and datasets; unknown ones are a `UsageError`."""
+        for kind, names, known in (
+            ("runner", rows, {row.key for listed in self.rows.values() for row in listed}),
+            ("dataset", datasets, {task.dataset for task in self.profile.tasks}),
+        ):
+            for name in names:
+                if name not in known:
+                    raise unknown(kind, name, known)
+        return Selection(tuple(rows), tuple(datasets), finals)
 
     def line(self, task: str, row: str) -> Line:
         """The line of a row that another row needs."""
@@ -256,7 +314,13 @@ class Planner:
         return fresh
 
     def cell(
-        self, line: Line, kind: Kind, params: Mapping[str, Any], index: int, parents: tuple[Cell, ...], thresholds: Mapping[int, float]
+        self,
+        line: Line,
+        kind: Kind,
+        params: Mapping[str, Any],
+        index: int,
+        parents: tuple[Cell, ...],
+        thresholds: Mapping[int, float],
     ) -> Cell:
         runner, purpose = line.row.runner, "tuning" if kind == "trial" else "final"
         root = derive(purpose, index)
@@ -309,7 +373,9 @@ class Planner:
         }
         facts = {"id": digest({**facts, "code": code}), **facts, "code": code}
         path = f"cells/{self.benchmark.name}/{timing.task.key}/timing-{timing.key}-{facts['id'][:12]}"
-        job = Job("timing", None, {}, 0, timing.task, prepared.folder, threads=2, timing=timing, deadline=10 * self.profile.deadline)
+        job = Job(
+            "timing", None, {}, 0, timing.task, prepared.folder, threads=2, timing=timing, deadline=10 * self.profile.deadline
+        )
         return Cell(path, facts, job)
 
     def _parents_of(self, task: str) -> set[str]:
@@ -331,13 +397,18 @@ class Planner:
             "profile": self.profile.name,
             "seeds": self.seeds,
             "trials": self.trials,
-            "overrides": {"set": {key: dict(values) for key, values in self.overrides.set.items()}},
+            "overrides": {"set": self.set},
             "exploratory": exploratory,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "tasks": [self._task_document(task) for task in self.profile.tasks],
             "lines": [self._line_document(line) for line in self.lines.values()],
             "timings": [
-                {"key": each.key, "title": each.title, "note": each.note, "record": self.timings[each.key].path if each.key in self.timings else None}
+                {
+                    "key": each.key,
+                    "title": each.title,
+                    "note": each.note,
+                    "record": self.timings[each.key].path if each.key in self.timings else None,
+                }
                 for each in self.profile.timings
             ],
         }
@@ -359,10 +430,19 @@ class Planner:
         row, run = line.row, f"craftbench run {self.benchmark.name} --profile {self.profile.name} --runner {line.row.key}"
         study = None
         if line.spaces:
-            space = {name: {**vars(each), "choices": list(each.choices) if each.choices else None} for name, each in line.spaces.items()}
+            space = {
+                name: {**vars(each), "choices": list(each.choices) if each.choices else None} for name, each in line.spaces.items()
+            }
             rechecks = [cell.path for cells in line.rechecks for cell in cells]
-            trials = [cell.path for cell in line.trials]
-            study = {"space": space, "sampler": self.sampler, "pruner": self.pruner, "trials": trials, "rechecks": rechecks, "best": line.best}
+            trials, (_, sampler, pruner) = [cell.path for cell in line.trials], line.search_settings
+            study = {
+                "space": space,
+                "sampler": sampler,
+                "pruner": pruner,
+                "trials": trials,
+                "rechecks": rechecks,
+                "best": line.best,
+            }
         return {
             "task": line.task.key,
             "row": row.key,
@@ -384,10 +464,15 @@ class Planner:
 
     def _settings(self, line: Line) -> list[dict[str, Any]]:
         inherited = line.source.row.runner.Params.model_fields if line.source else {}
-        forced = self.overrides.set.get(line.row.key, {})
+        forced = self.set.get(line.row.key, {})
 
         def source(name: str) -> str:
-            for label, names in (("--set", forced), ("pinned", line.row.pinned), ("searched", line.spaces), ("inherited", inherited)):
+            for label, names in (
+                ("--set", forced),
+                ("pinned", line.row.pinned),
+                ("searched", line.spaces),
+                ("inherited", inherited),
+            ):
                 if name in names:
                     return label
             return "default"
@@ -405,16 +490,18 @@ class Planner:
             for each in line.row.runner.Params.declared()
         ]
 
-    def write(self, exploratory: bool = False) -> None:
+    def write(self) -> None:
         """Leave the plan in the store, for the report."""
-        text = json.dumps(self.document(exploratory), indent=1)
-        self.store.write_plain(f"plans/{self.benchmark.name}.{self.profile.name}.json", text)
+        path = f"plans/{self.benchmark.name}.{self.profile.name}.json"
+        file = self.store.folder(path)
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        self.store.write_plain(path, json.dumps(self.document(before is not None and self._exploratory(before)), indent=1))
+
+    def _exploratory(self, before: Mapping[str, Any]) -> bool:
+        """Seeds were added after a result with fewer could be looked at."""
+        seen = any(path and self.store.read(path) for line in before["lines"] for path in line["finals"])
+        return bool(seen and (self.seeds > before["seeds"] or (before["exploratory"] and self.seeds == before["seeds"])))
 
 
-def _reference(runner: type[Params] | type[Runner]) -> str:
+def _reference(runner: type[Runner]) -> str:
     return f"{runner.__module__}:{runner.__qualname__}"
-
-
-def task_facts(task: TaskSpec) -> dict[str, Any]:
-    """A task spec as JSON."""
-    return as_plain(task)

@@ -28,7 +28,7 @@ def prepare(task: TaskSpec, data_home: Path, store: Store, say: Callable[[str], 
     """The prepared tables of `task`, made now if they are not there. Raises `DataMissing`.
 
     Tasks with equal `cache_key` (two backbones on the same rows) share a folder. The key holds the code that prepares them and the
-    fingerprint of the dataset; cells are identified by the content's fingerprint, so code that prepares the same tables changes nothing.
+    fingerprint of the dataset. Cells are identified by the content's fingerprint: code that prepares the same tables changes nothing.
     """
     key = digest({**task.cache_key(data_home), "code": closure(type(task).__module__)})[:16]
     stamp = store.root / "tasks" / f"{key}.json"

@@ -34,7 +34,13 @@ class Tried:
 
 
 def propose(
-    spaces: Mapping[str, Space], default: Mapping[str, Any], sampler: str, study: str, number: int, earlier: Sequence[Tried], grids: Mapping[str, Sequence[Any]]
+    spaces: Mapping[str, Space],
+    default: Mapping[str, Any],
+    sampler: str,
+    study: str,
+    number: int,
+    earlier: Sequence[Tried],
+    grids: Mapping[str, Sequence[Any]],
 ) -> dict[str, Any]:
     """The setting of trial `number`; trial 0 is the default (the published setting where there is one)."""
     if number == 0:
@@ -81,7 +87,9 @@ def frozen(trial: Tried, distributions: Mapping[str, Any]) -> Any:
     )
 
 
-def grid(spaces: Mapping[str, Space], grids: Mapping[str, Sequence[Any]], default: Mapping[str, Any], points: int = 3) -> list[dict[str, Any]]:
+def grid(
+    spaces: Mapping[str, Space], grids: Mapping[str, Sequence[Any]], default: Mapping[str, Any], points: int = 3
+) -> list[dict[str, Any]]:
     """Every combination of the published grids (where a paper gives none: `points` values across the range), the default first."""
     axes = [list(grids.get(name) or _points(space, points)) for name, space in spaces.items()]
     combinations = [dict(zip(spaces, values, strict=True)) for values in itertools.product(*axes)]

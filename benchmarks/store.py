@@ -161,7 +161,7 @@ class _Lock:
     def __enter__(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.root / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until exit)
+            self._file = open(self.root / "lock", "a+", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write to the store {self.root}: {error.strerror}; give another --store") from None
         try:

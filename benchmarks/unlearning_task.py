@@ -102,4 +102,3 @@ def _touched(removed: Interactions, view: View) -> tuple[NDArray[np.bool_], NDAr
     users[removed.user], items[removed.item] = True, True
     by_user, by_item = users[view.columns["user"]], items[view.columns["item"]]
     return by_user | by_item, by_user & by_item
-

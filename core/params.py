@@ -72,7 +72,7 @@ def real(
     grid: tuple[float, ...] = (),
     help: str = "",
 ) -> Any:
-    """A real number searched in [low, high] (on a log scale if `log`), valid in [minimum, maximum], tried by the paper on `grid`."""
+    """A real number searched in [low, high] (in logs if `log`), valid in [minimum, maximum], tried by the paper on `grid`."""
     return _field(default, Space(low=low, high=high, log=log), minimum, maximum, grid, help)
 
 

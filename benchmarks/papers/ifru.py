@@ -32,12 +32,14 @@ MAIN = (
     Row(Original, role="floor"),
     Row(Retrain, role="target", inherits="original"),
     Row(SISA, inherits="original", differs="aggregated by learned attention, as IFRU's release does; the SISA paper averages"),
-    Row(RecEraser, inherits="original", differs="centroids averaged per coordinate; the released code averages over coordinates too"),
+    Row(
+        RecEraser, inherits="original", differs="centroids averaged per coordinate; the released code averages over coordinates too"
+    ),
     Row(UltraRE, inherits="original", differs="not in IFRU's release; after its own paper"),
     Row(
         SCIF,
         pinned={"solver": "cg", "step": 1e-2},
-        differs="CG on the damped Hessian and the descent sign of the residual term; the released adaptation uses Adam and the other sign",
+        differs="CG on the damped Hessian, descent sign of the residual term; the release uses Adam and the other sign",
     ),
     Row(
         IFRU,
@@ -69,7 +71,9 @@ CONTROLS = (
 )
 HOP_0 = Row(IFRU, key="ifru_hop0", title="IFRU, endpoints only", role="ablation", pinned={"hops": 0}, inherits="ifru")
 DIRECT = Row(IFRU, key="ifru_direct", title="IFRU, no spillover", role="ablation", pinned={"spillover": "off"}, inherits="ifru")
-OLD_GRAPH = Row(IFRU, key="ifru_old_graph", title="IFRU, old graph kept", role="ablation", pinned={"graph_after": "full"}, inherits="ifru")
+OLD_GRAPH = Row(
+    IFRU, key="ifru_old_graph", title="IFRU, old graph kept", role="ablation", pinned={"graph_after": "full"}, inherits="ifru"
+)
 
 KEEPS = (0.2, 0.4, 0.6, 0.8, 1.0)
 SELECTIONS = {"importance": "by importance", "random": "at random", "degree": "by degree", "gradient_norm": "by gradient norm"}
@@ -78,14 +82,29 @@ SELECTIONS = {"importance": "by importance", "random": "at random", "degree": "b
 def _pruned(hops: int, keep: float, selection: str = "importance") -> Row:
     key = f"ifru_h{hops}_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
     title = f"IFRU, {hops} hops, {100 * keep:g} % {SELECTIONS[selection]}"
-    return Row(IFRU, key=key, title=title, role="ablation", pinned={"hops": hops, "keep": keep, "selection": selection}, inherits="ifru")
+    return Row(
+        IFRU, key=key, title=title, role="ablation", pinned={"hops": hops, "keep": keep, "selection": selection}, inherits="ifru"
+    )
 
 
 PRUNED = tuple(_pruned(hops, keep) for hops in (0, 1) for keep in KEEPS)
 PRUNED_OTHERWISE = tuple(_pruned(1, keep, selection) for selection in list(SELECTIONS)[1:] for keep in KEEPS[:-1])
 EXTRAS = (
-    Row(Retrain, key="retrain_own", title="Retrain, own search", role="control", differs="its own lr, dim, init and L2; never the target"),
-    Row(SISA, key="sisa_mean", title="SISA, averaged", inherits="original", pinned={"aggregate": "mean"}, differs="as in the SISA paper"),
+    Row(
+        Retrain,
+        key="retrain_own",
+        title="Retrain, own search",
+        role="control",
+        differs="its own lr, dim, init and L2; never the target",
+    ),
+    Row(
+        SISA,
+        key="sisa_mean",
+        title="SISA, averaged",
+        inherits="original",
+        pinned={"aggregate": "mean"},
+        differs="as in the SISA paper",
+    ),
     Row(
         SCIF,
         key="scif_released",
@@ -93,7 +112,13 @@ EXTRAS = (
         pinned={"solver": "adam_as_released", "residual": "as_released", "damping": 0.0, "graph_after": "full"},
         differs="Adam on p; the residual term has the sign of ascent",
     ),
-    Row(IFRU, key="ifru_gauss_newton", title="IFRU, Gauss-Newton", role="ablation", pinned={"curvature": "gauss_newton", "step": 1e-2}),
+    Row(
+        IFRU,
+        key="ifru_gauss_newton",
+        title="IFRU, Gauss-Newton",
+        role="ablation",
+        pinned={"curvature": "gauss_newton", "step": 1e-2},
+    ),
 )
 
 
@@ -114,7 +139,9 @@ STANDARD_FLIPS = tuple(_task("mf", share) for share in (0.01, 0.02, 0.1)) + tupl
 STANDARD_CLEAN = (_task("mf", 0.02, kind="rows"), _task("mf", 0.05, kind="users"), _task("mf", 0.01, kind="item"))
 SIZES = tuple(_task("mf", share) for share in (0.001, 0.005, 0.05))
 PAPER_DATA = tuple(
-    _task(backbone, share, dataset) for dataset in ("amazon-electronics", "bookcrossing") for backbone, share in (("mf", 0.02), ("lightgcn", 0.01))
+    _task(backbone, share, dataset)
+    for dataset in ("amazon-electronics", "bookcrossing")
+    for backbone, share in (("mf", 0.02), ("lightgcn", 0.01))
 )
 SLICE = (_task("mf", 0.02, "bookcrossing-slice"), _task("lightgcn", 0.1, "bookcrossing-slice"))
 
@@ -204,7 +231,9 @@ AUC_OR = Column("test/auc_or", "AUC-or")
 AUC_AND = Column("test/auc_and", "AUC-and")
 TO_RETRAIN: dict[str, Any] = {"against": "retrain", "start": "original", "decimals": 3}
 DISTANCE_TEST = Derived("distance/test", "distance, test", higher_is_better=False, compute=_distance("test"), **TO_RETRAIN)
-DISTANCE_REMOVED = Derived("distance/removed", "distance, removed", higher_is_better=False, compute=_distance("removed"), **TO_RETRAIN)
+DISTANCE_REMOVED = Derived(
+    "distance/removed", "distance, removed", higher_is_better=False, compute=_distance("removed"), **TO_RETRAIN
+)
 RANKS = Derived("ranks/test", "rank correlation", compute=_ranks, **TO_RETRAIN)
 SECONDS = Column("time/fit", "fit", unit="s", higher_is_better=False, decimals=3)
 
@@ -219,7 +248,8 @@ TABLES = (
         (AUC, AUC_OR, AUC_AND),
         (*_ALL_KEYS, *_EXTRA_KEYS),
         reference="retrain",
-        caption="Test AUC over all rows; over rows whose user or item is an endpoint of a removed row (or); over rows where both are (and).",
+        caption="Test AUC over all rows; over rows whose user or item is an endpoint of a removed row (or); "
+        "over rows where both are (and).",
     ),
     Table(
         "T2b",
@@ -227,7 +257,7 @@ TABLES = (
         (DISTANCE_TEST, DISTANCE_REMOVED, RANKS),
         (*_ALL_KEYS, *_EXTRA_KEYS),
         caption="Distance of scores to Retrain's of the same seed over Original's distance: 0 is Retrain, 1 is as far as Original. "
-        "Two Retrains of different initialisation are not at 0 either: a seed is shared, so this compares like with like. Not in the paper.",
+        "Rows of one seed share initialisation and batches, so like is compared with like. Not in the paper.",
     ),
     Table(
         "T3",
@@ -296,7 +326,7 @@ CLAIMS = (
         "ratio_above",
         tuple(Contrast(row, "ifru", "timing/ml100k") for row in ("retrain", "retrain_row_sparse", "sisa", "receraser")),
         margin=250,
-        note="The paper does not say on which data, hardware or clock; here both Retrains count: dense Adam as released, and row-sparse Adam.",
+        note="Data, hardware and clock of the claim are not known; here dense Adam (as released) and row-sparse Adam both count.",
     ),
     Claim(
         "C3",
@@ -339,15 +369,16 @@ CLAIMS = (
 BENCHMARK = Benchmark(
     name="ifru",
     title="IFRU: recommendation unlearning via influence function",
-    citation="Zhang, Hu, Bai, Wu, Wang, Feng. Recommendation Unlearning via Influence Function. ACM TORS 3(2), 2024. doi 10.1145/3701763",
+    citation="Zhang, Hu, Bai, Wu, Wang, Feng. Recommendation Unlearning via Influence Function. "
+    "ACM TORS 3(2), 2024. doi 10.1145/3701763",
     profiles=PROFILES,
     tables=TABLES,
     figures=FIGURES,
     claims=CLAIMS,
     objective="valid/auc",
     deviations=(
-        "The paper's body could not be read: its table cells are not known here, so nothing is shown as published but the claims of its abstract.",
-        "MovieLens 100K stands in for Amazon Electronics and BookCrossing, which cannot be fetched without consent; `craftbench data import` adds them.",
+        "The paper's body could not be read: its table cells are not known here; only the claims of its abstract are shown as published.",
+        "MovieLens 100K stands in for Amazon Electronics and BookCrossing, which must be fetched by hand (`craftbench data import`).",
         "An L2 weight is searched for Original and inherited by every trained row; the release has none.",
         "Validation AUC chooses hyperparameters for every row alike, and the iterate of the Adam loop in the released rows.",
         "Five or ten seeds and intervals; the release reports one seed.",
