@@ -23,4 +23,5 @@ class FactorizationMachine(nn.Module):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits (B,) of the pairs (user[b], item[b])."""
         item = self.users + item
-        return self.bias + self.weights[user] + self.weights[item] + (self.factors[user] * self.factors[item]).sum(-1)
+        linear = self.weights.index_select(0, user) + self.weights.index_select(0, item)
+        return self.bias + linear + (self.factors.index_select(0, user) * self.factors.index_select(0, item)).sum(-1)

@@ -24,9 +24,10 @@ class NeuMF(nn.Module):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits (B,) of the pairs (user[b], item[b])."""
         item = self.users + item
-        product = self.product[user] * self.product[item]
-        hidden = torch.relu(self.wide(torch.cat([self.tower[user], self.tower[item]], dim=1)))
-        return self.out(torch.cat([product, torch.relu(self.narrow(hidden))], dim=1)).squeeze(1)
+        product = self.product.index_select(0, user) * self.product.index_select(0, item)
+        pair = torch.cat([self.tower.index_select(0, user), self.tower.index_select(0, item)], dim=1)
+        hidden = torch.relu(self.narrow(torch.relu(self.wide(pair))))
+        return self.out(torch.cat([product, hidden], dim=1)).squeeze(1)
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
