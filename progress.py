@@ -65,7 +65,9 @@ class Progress:
         return ", ".join(parts)
 
     def conclude(self, tally: Tally) -> None:
-        """How it ended and how to go on."""
+        """How it ended, what could not run here, and how to go on."""
+        for task, hole in self.planner.holes.items():
+            print(f"{task}: not run, {hole}", file=sys.stderr)
         told = f"{tally.done} cells computed, {tally.held} were in the store, {tally.failed + tally.failed_before} failed"
         if tally.interrupted:
             told += f"; interrupted, nothing recorded is lost. Go on with: {self.command}"

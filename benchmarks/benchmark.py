@@ -162,7 +162,7 @@ class Claim:
     """A sentence of the paper as a test, declared before any test label is opened.
 
     form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). margin: of equivalence or
-    non-inferiority, or the ratio to exceed; smallest: the smallest effect that matters; controls: what must fall outside the margin.
+    non-inferiority, or the ratio to exceed; smallest: what matters at least; controls: what must fall outside the margin.
     """
 
     id: str

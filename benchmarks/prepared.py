@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import psutil
+import pyarrow
+import pyarrow.parquet
 
 from .benchmark import TaskSpec
 from .identity import closure, digest
@@ -27,23 +29,36 @@ class Prepared:
 def prepare(task: TaskSpec, data_home: Path, store: Store, say: Callable[[str], None]) -> Prepared:
     """The prepared tables of `task`, made now if they are not there. Raises `DataMissing`.
 
-    Tasks with equal `cache_key` (two backbones on the same rows) share a folder. The key holds the code that prepares them and the
-    fingerprint of the dataset. Cells are identified by the content's fingerprint: code that prepares the same tables changes nothing.
+    Tasks with equal `cache_key` (two backbones on the same rows) share a folder. The key holds the preparing code and the
+    dataset's fingerprint. Cells are identified by the content's fingerprint: code that prepares the same tables changes nothing.
     """
     key = digest({**task.cache_key(data_home), "code": closure(type(task).__module__)})[:16]
-    stamp = store.root / "tasks" / f"{key}.json"
-    if not stamp.exists():
-        say(f"preparing {task.key}")
-        building = stamp.with_name(f".{key}.{os.getpid()}")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
+    stamp = store.folder(f"tasks/{key}.json")
+    if stamp.exists():
+        fingerprint = json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"]
+        if (stamp.parent / fingerprint).is_dir():
+            return Prepared(stamp.parent / fingerprint, fingerprint)
+    say(f"preparing {task.key}")
+    with store.writing():
+        fingerprint = _prepare(task, data_home, stamp)
+        store.write_plain(f"tasks/{key}.json", json.dumps({"fingerprint": fingerprint, "task": task.key}))
+    return Prepared(stamp.parent / fingerprint, fingerprint)
+
+
+def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
+    """Write the tables beside the stamp, under a temporary name until they are whole."""
+    for left in stamp.parent.glob(f".{stamp.stem}.*"):  # by a process that was killed
+        if not psutil.pid_exists(int(left.suffix[1:])):
+            shutil.rmtree(left, ignore_errors=True)
+    building = stamp.with_name(f".{stamp.stem}.{os.getpid()}")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
         fingerprint = task.prepare(data_home, building)
         for view in task.views(building):
-            pd.DataFrame(dict(view.columns)).to_parquet(building / f"{view.name}.parquet", index=False)
-        if (stamp.parent / fingerprint).exists():
-            shutil.rmtree(building)
-        else:
+            pyarrow.parquet.write_table(pyarrow.table(dict(view.columns)), building / f"{view.name}.parquet")
+        if not (stamp.parent / fingerprint).exists():
             building.rename(stamp.parent / fingerprint)
-        store.write_plain(f"tasks/{key}.json", json.dumps({"fingerprint": fingerprint, "task": task.key}))
-    fingerprint = json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"]
-    return Prepared(stamp.parent / fingerprint, fingerprint)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return fingerprint

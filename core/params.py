@@ -91,9 +91,11 @@ def integer(
     return _field(default, Space(low=low, high=high, log=log, integer=True), minimum, maximum, grid, help)
 
 
-def choice(default: T, *others: T, grid: tuple[T, ...] = (), help: str = "") -> Any:
-    """One of the listed values; the first is the default."""
-    return _field(default, Space(choices=(default, *others)), None, None, grid, help)
+def choice(default: T, *others: T, also: tuple[T, ...] = (), grid: tuple[T, ...] = (), help: str = "") -> Any:
+    """One of the listed values is searched; the first is the default. Those in `also` can be set, but are never searched."""
+    space = Space(choices=(default, *others))
+    extra = {"space": space, "grid": tuple(grid), "options": (default, *others, *also)}
+    return Field(default, description=help, json_schema_extra=extra)  # pyright: ignore[reportArgumentType]
 
 
 def fixed(
@@ -118,7 +120,7 @@ class Params(BaseModel):
         for declared in self.declared():
             field = type(self).model_fields[declared.name]
             extra: dict[str, Any] = field.json_schema_extra or {}  # pyright: ignore[reportAssignmentType]
-            options = declared.space.choices if declared.space and declared.space.choices else extra.get("options")
+            options: tuple[Any, ...] | None = extra.get("options")
             value = getattr(self, declared.name)
             if options and value not in options:
                 raise ValueError(f"{declared.name}={value!r} is not one of {', '.join(map(repr, options))}")

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..core.context import RunContext
 from ..core.errors import UsageError
 from ..core.metrics.classification import auc
-from ..core.params import Params, fixed, real
+from ..core.params import Params, choice, fixed, real
 from ..core.runner import Runner
 from ..core.task import Interactions, UnlearningTask
 from ..models.functional_influence import FunctionalRemoval
@@ -52,7 +52,7 @@ class UnlearnParams(Params):
     damping=0, spillover="released", graph_after="full" (and for LightGCN keep=0.6, there without the union with the endpoints).
     """
 
-    damping: float = real(1e-5, low=1e-7, high=1e-3, log=True, minimum=0.0, help="added to the Hessian's diagonal, mean-loss scale")
+    damping: float = real(1e-4, low=1e-7, high=1e-3, log=True, minimum=0.0, help="added to the Hessian's diagonal, mean-loss scale")
     step: float = real(
         1e-2,
         low=1e-3,
@@ -68,10 +68,11 @@ class UnlearnParams(Params):
         options=("importance", "random", "degree", "gradient_norm"),
         help="what ranks the nodes; the others fill up to importance's number of nodes",
     )
-    curvature: str = fixed(
+    curvature: str = choice(
         "gauss_newton",
-        options=("gauss_newton", "hessian", "mf_hessian", "none"),
-        help="H: its positive part, the true one, that without the graph (released LightGCN), or 0",
+        "hessian",
+        also=("mf_hessian", "none"),
+        help="H: its positive part, or true; without the graph (released LightGCN); or 0",
     )
     solver: str = fixed("cg", options=("cg", "adam_as_released"), help="conjugate gradient, or the released Adam loop on p")
     block_jacobi: bool = fixed(False, help="precondition cg by the nodes' diagonal blocks (mf, lightgcn)")
