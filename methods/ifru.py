@@ -47,8 +47,8 @@ Evaluate = Callable[[nn.Module], float]
 class UnlearnParams(Params):
     """Settings of `unlearn`.
 
-    The true Hessian of an early-stopped model is indefinite, where conjugate gradient stops early. Hence Gauss-Newton by default:
-    on MovieLens it always converged, and came nearer to Retrain. As released: solver="adam_as_released", curvature="mf_hessian",
+    The true Hessian of an early-stopped model is indefinite, where conjugate gradient stops early. Hence Gauss-Newton,
+    which is positive semidefinite, by default; in a study validation decides. As released: solver="adam_as_released", curvature="mf_hessian",
     damping=0, spillover="released", graph_after="full" (and for LightGCN keep=0.6, there without the union with the endpoints).
     """
 
