@@ -47,9 +47,10 @@ Evaluate = Callable[[nn.Module], float]
 class UnlearnParams(Params):
     """Settings of `unlearn`.
 
-    The true Hessian of an early-stopped model is indefinite, where conjugate gradient stops early. Hence Gauss-Newton,
-    which is positive semidefinite, by default; in a study validation decides. As released: solver="adam_as_released", curvature="mf_hessian",
-    damping=0, spillover="released", graph_after="full" (and for LightGCN keep=0.6, there without the union with the endpoints).
+    The true Hessian of an early-stopped model is indefinite, where conjugate gradient stops early. Hence Gauss-Newton, which is
+    positive semidefinite, by default; in a study validation decides. As released: solver="adam_as_released", damping=0,
+    curvature="mf_hessian", spillover="released", graph_after="full" (and for LightGCN keep=0.6, without the union with the
+    endpoints).
     """
 
     damping: float = real(1e-4, low=1e-7, high=1e-3, log=True, minimum=0.0, help="added to the Hessian's diagonal, mean-loss scale")

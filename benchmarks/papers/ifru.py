@@ -45,7 +45,7 @@ MAIN = (
         IFRU,
         role="method",
         pinned={"step": 1e-2},
-        differs="CG on the damped Hessian or its Gauss-Newton part (searched), exact spillover, graph switched; the release runs Adam on p",
+        differs="CG, damped Hessian or its Gauss-Newton part (searched), exact spillover, graph switched; released: Adam on p",
     ),
 )
 RELEASED = {"solver": "adam_as_released", "curvature": "mf_hessian", "damping": 0.0, "graph_after": "full", "spillover": "released"}
