@@ -26,4 +26,4 @@ class MatrixFactorization(nn.Module):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits (B,) of the pairs (user[b], item[b])."""
         final = self.propagate(self.embeddings)
-        return (final[user] * final[self.users + item]).sum(-1)
+        return (final.index_select(0, user) * final.index_select(0, self.users + item)).sum(-1)
