@@ -23,7 +23,7 @@ class FactorParams(Params):
     """
 
     lr: float = real(3e-3, low=1e-3, high=3e-2, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="Adam's learning rate")
-    dim: int = choice(32, 48, 64, grid=(32, 48, 64), help="size of an embedding")
+    dim: int = choice(32, 48, 64, also=(4, 8, 16, 128), grid=(32, 48, 64), help="size of an embedding")
     init_std: float = real(
         1e-2, low=1e-3, high=3e-2, log=True, minimum=0.0, grid=(1e-2, 1e-3, 1e-4), help="standard deviation of the first embeddings"
     )
