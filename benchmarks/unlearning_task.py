@@ -35,11 +35,13 @@ class UnlearningSpec(TaskSpec):
     backbone: str
     scope: Scope
     split: int = 0
+    variant: str = ""  # tells apart tasks on the same rows whose rows are pinned otherwise, as "l2-0"
 
     @property
     def key(self) -> str:
-        """As in "ml-100k/mf/flipped-0.02"; a further split is named."""
-        return f"{self.dataset}/{self.backbone}/{self.request.name}" + (f"/split-{self.split}" if self.split else "")
+        """As in "ml-100k/mf/flipped-0.02"; a further split and a variant are named."""
+        further = [f"split-{self.split}"] if self.split else []
+        return "/".join([self.dataset, self.backbone, self.request.name, *further, *([self.variant] if self.variant else [])])
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -49,7 +51,8 @@ class UnlearningSpec(TaskSpec):
             "model": _BACKBONES[self.backbone],
             "request": share + _KINDS[self.request.kind],
             "share": f"{100 * self.request.share:g}",
-            "split": str(self.split),
+            **({"split": str(self.split)} if self.split else {}),
+            **({"variant": self.variant} if self.variant else {}),
         }
 
     def cache_key(self, data_home: Path) -> Mapping[str, Any]:
