@@ -60,6 +60,8 @@ def main() -> None:
         sys.exit(leave.exit_code)
     except typer.Abort:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         message = getattr(error, "format_message", None)  # click's usage errors
         if message is None:
@@ -68,7 +70,8 @@ def main() -> None:
 
 
 def _fail(sentence: str) -> None:
-    print(f"craftbench: {sentence}", file=sys.stderr)
+    if sentence:  # none when the help is all that there is to say
+        print(f"craftbench: {sentence}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -80,7 +83,7 @@ def list_(what: Annotated[str, typer.Argument(help="papers | runners | datasets"
     kinds = {"papers": listing.papers, "runners": listing.runners, "datasets": listing.datasets}
     if what not in kinds:
         raise unknown("list", what, kinds)
-    listing.show(kinds[what](), as_json=json)
+    kinds[what](json)
 
 
 @app.command()
@@ -99,7 +102,7 @@ def plan(
     from .benchmarks.explain import explain
 
     planner = _planner(_benchmark(paper), profile, _store(store), _overrides(seeds, trials, sets))
-    listing.show_plan(explain(planner), why=why, as_json=json)
+    listing.plan(explain(planner), json, why)
 
 
 @app.command()
@@ -199,7 +202,7 @@ def results(paper: Paper, profile: ProfileOption = "quick", store: StoreOption =
     from .report.findings import findings
     from .report.findings import results as as_results
 
-    listing.show(as_results(findings(_benchmark(paper), _store(store), profile)), as_json=json)
+    listing.results(as_results(findings(_benchmark(paper), _store(store), profile)), json)
 
 
 @app.command()
@@ -234,7 +237,7 @@ def data_list(json: JsonOption = False) -> None:
     """Datasets, whether they are here, their licence, and the command that brings them."""
     from . import listing
 
-    listing.show(listing.datasets(), as_json=json)
+    listing.datasets(json)
 
 
 @data_app.command("get")
@@ -251,7 +254,10 @@ def data_check(name: str) -> None:
     """Verify a dataset's manifest and hashes."""
     from .datasets.catalogue import check as verify
 
-    print(verify(name))
+    found = verify(name)
+    print(
+        f"{name} is whole: {found['rows']['ratings']:,} ratings, {found['bytes']:,} bytes, fingerprint {found['fingerprint'][:16]}"
+    )
 
 
 @data_app.command("import")
@@ -299,14 +305,12 @@ def _sets(texts: list[str] | None) -> dict[str, dict[str, str]]:
 
 
 def _planner(benchmark: Benchmark, profile: str, store: Store, overrides: Overrides) -> Planner:
-    from .benchmarks.catalogue import outside_runners
     from .benchmarks.plan import Planner
     from .datasets.dataset import data_home
 
-    extra = [runner for runner in outside_runners() if runner.task is benchmark.task_kind()]
-    return Planner(
-        benchmark, benchmark.profile(profile), store, data_home(), overrides, extra, say=lambda text: print(text, file=sys.stderr)
-    )
+    chosen = benchmark.profile(profile)
+    with store.writing():
+        return Planner(benchmark, chosen, store, data_home(), overrides, say=lambda text: print(text, file=sys.stderr))
 
 
 def _fetch(benchmark: Benchmark, profile: str) -> None:

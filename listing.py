@@ -1,79 +1,118 @@
-"""Lists for a terminal or, with --json, for a program."""
+"""What the listing commands print: for a person 80 columns wide, or with --json everything, for a program."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-Lines = Sequence[Mapping[str, Any]]
+Line = Mapping[str, Any]
 
 
-def papers() -> Lines:
-    """Every paper and what its profiles cost."""
+def papers(as_json: bool) -> None:
+    """Every paper and its profiles."""
     from .benchmarks.catalogue import PAPERS, benchmark
 
     found = [benchmark(name) for name in PAPERS]
-    return [
-        {"paper": each.name, "title": each.title, "profiles": ", ".join(each.profiles), "claims": len(each.claims)}
-        for each in found
+    lines = [
+        {"paper": each.name, "title": each.title, "profiles": list(each.profiles), "claims": len(each.claims)} for each in found
     ]
+    _show(lines, as_json, ("paper", "title", "profiles", "claims"))
 
 
-def runners() -> Lines:
-    """Every row of every paper, and the runners of other packages."""
+def runners(as_json: bool) -> None:
+    """Every row of every paper, those of other packages included."""
     from .benchmarks.catalogue import PAPERS, benchmark, outside_runners
 
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    found: dict[tuple[str, str], Line] = {}
     for name in PAPERS:
         for profile in benchmark(name).profiles.values():
             for row in (row for rows in profile.rows.values() for row in rows):
-                line = {"paper": name, "runner": row.key, "title": row.title, "role": row.role, "source": row.runner.reference}
-                found.setdefault((name, row.key), line)
-    outside = [
-        {"paper": "", "runner": r.name, "title": r.title, "role": "outside", "source": r.__module__} for r in outside_runners()
-    ]
-    return [*found.values(), *outside]
+                line = {"paper": name, "runner": row.key, "title": row.title, "role": row.role}
+                origin = {"source": row.runner.reference, "class": f"{row.runner.__module__}:{row.runner.__qualname__}"}
+                found.setdefault((name, row.key), {**line, **origin, "outside": row.runner in outside_runners()})
+    _show(list(found.values()), as_json, ("paper", "runner", "title", "role"))
 
 
-def datasets() -> Lines:
-    """Every dataset and whether it is on this machine."""
+def datasets(as_json: bool) -> None:
+    """Every dataset: whether it is on this machine, its licence, and what brings it."""
     from dataclasses import asdict
 
     from .datasets.catalogue import status
 
-    return [asdict(each) for each in status()]
+    found = status()
+    if as_json:
+        return _show([asdict(each) for each in found], True)
+    for each in found:
+        here = f"here: {each.rows:,} ratings" if each.present else f"not here; run: {each.command}"
+        print(f"{each.name}: {each.title}\n    licence: {each.licence}\n    {here}")
+    return None
 
 
-def show(lines: Lines, *, as_json: bool) -> None:
-    """Print lines as a table, or as a JSON list."""
+def plan(found: Mapping[str, Any], as_json: bool, why: bool) -> None:
+    """What `benchmarks.explain` found: a block for each task; with `why`, each new cell and its reason."""
+    if as_json:
+        return print(json.dumps(found, indent=1))
+    for task, lines in _blocks(found["lines"], "task"):
+        new = [cell for cell in found["cells"] if cell["task"] == task and cell["state"] == "new"]
+        print(f"\n{task}")
+        if why:
+            _show([{**cell, "cell": cell["path"].rpartition("/")[2]} for cell in new], False, ("row", "cell", "why"))
+        else:
+            _show(lines, False, ("row", "held", "new", "note"))
+    for hole in found["holes"]:
+        print(f"\n{hole['task']} is not on this machine; run: {hole['command']}")
+    counted = f"{found['held']} cells are in the store, {found['new']} are new, {found['after']} come after a study"
+    print(f"\n{counted}; about {found['minutes']:.1f} core-minutes")
+    return None
+
+
+def results(cells: Sequence[Line], as_json: bool) -> None:
+    """Every cell of every table: a block for each table and task."""
+    if as_json:
+        return _show(cells, True)
+    for (table, task), lines in _blocks(cells, "table", "task"):
+        print(f"\n{table}  {task}")
+        _show([{**line, "mean": _value(line), "95 % CI": _interval(line)} for line in lines], False, _RESULT)
+    return None
+
+
+_RESULT = ("row", "column", "mean", "95 % CI", "n", "published")
+
+
+def _value(line: Line) -> str:
+    unit = f" {line['unit']}" if line["unit"] else ""
+    return line["status"] if line["mean"] is None else f"{line['mean']:.4f}{unit}"
+
+
+def _interval(line: Line) -> str:
+    return "" if line["ci"] is None else f"{line['ci'][0]:.4f} to {line['ci'][1]:.4f}"
+
+
+def _blocks(lines: Iterable[Line], *names: str) -> list[tuple[Any, list[Line]]]:
+    """Neighbours with equal values of `names`, under these values (one value alone if there is one name)."""
+    grouped = groupby(lines, key=lambda line: tuple(line[name] for name in names))
+    return [(key if len(names) > 1 else key[0], list(block)) for key, block in grouped]
+
+
+def _show(lines: Sequence[Line], as_json: bool, columns: Sequence[str] = ()) -> None:
+    """All of `lines` as a JSON list, or their `columns` as a table."""
     if as_json:
         print(json.dumps(lines, indent=1))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in lines[0] if lines else ():
+    for name in columns:
         table.add_column(name, overflow="fold")
     for line in lines:
-        table.add_row(*(_text(value) for value in line.values()))
-    Console().print(table)
-
-
-def show_plan(plan: Mapping[str, Any], *, why: bool, as_json: bool) -> None:
-    """Print what `benchmarks.explain` found."""
-    if as_json:
-        print(json.dumps(plan, indent=1))
-        return
-    show(plan["lines"] if not why else [cell for cell in plan["cells"] if cell["state"] != "held"], as_json=False)
-    for hole in plan["holes"]:
-        print(f"not on this machine: {hole['task']}; fill the hole with: {hole['command']}")
-    counted = f"{plan['held']} cells are in the store, {plan['new']} are new, {plan['after']} come after a study"
-    print(f"{counted}; about {plan['minutes']:.1f} core-minutes")
+        table.add_row(*(_text(line[name]) for name in columns))
+    Console(markup=False, highlight=False).print(table)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

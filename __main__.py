@@ -1,0 +1,5 @@
+"""`python -m craftbench` is `craftbench`."""
+
+from .cli import main
+
+main()
