@@ -29,7 +29,7 @@ from .backbones import FactorParams, build
 from .matrix_factorization import MatrixFactorization
 from .optimisers import Adam, RowSparseAdam
 
-__all__ = ["FactorParams", "FittedFactors", "Training", "build", "fit_factors", "train"]
+__all__ = ["FactorParams", "FittedFactors", "Training", "build", "fit_factors", "stepper", "train"]
 
 Step = Callable[[Tensor, Tensor, Tensor], None]  # user (B,), item (B,), label (B,)
 
@@ -54,7 +54,7 @@ def train(
     label = _tensor(interactions.label, device)
     valid_user, valid_item = _tensor(valid.user, device), _tensor(valid.item, device)
     generator = run.generator(stream)
-    step = _stepper(model, params)
+    step = stepper(model, params)
 
     def epoch() -> None:
         order = torch.randperm(len(interactions), generator=generator).to(device)
@@ -86,7 +86,7 @@ def fit_factors(
     return FittedFactors(model, params, backbone), training
 
 
-def _stepper(model: nn.Module, params: FactorParams) -> Step:
+def stepper(model: nn.Module, params: FactorParams) -> Step:
     """What one batch does to `model`."""
     if params.optimiser == "row_sparse_adam":
         if type(model) is not MatrixFactorization:
