@@ -53,7 +53,7 @@ DEFAULT_MEMORY = 6000
 def main() -> None:
     """Entry point: a `UsageError` becomes one sentence on stderr and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(prog_name="craftbench", standalone_mode=False) or 0)
     except UsageError as error:
         _fail(str(error))
     except typer.Exit as leave:

@@ -49,7 +49,7 @@ def datasets(as_json: bool) -> None:
         return _show([asdict(each) for each in found], True)
     for each in found:
         here = f"here: {each.rows:,} ratings" if each.present else f"not here; run: {each.command}"
-        print(f"{each.name}: {each.title}\n    licence: {each.licence}\n    {here}")
+        print(f"{each.name}\n    {each.title}\n    licence: {each.licence}\n    {here}")
     return None
 
 
