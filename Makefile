@@ -11,7 +11,7 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PINNED := -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # One core per process: the tests start processes of their own, and the digits of a sum do not depend on the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
