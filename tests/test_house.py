@@ -154,8 +154,8 @@ def _texts():
                 yield file, file.read_text(encoding="utf-8", errors="replace")
 
 
-MACHINE = re.compile(r"/(?:work|home/\w+|root|Users/\w+)/|[A-Z]:\\Users")
-MADE_BY = re.compile(r"\b(?:chatgpt|openai|anthropic|claude|copilot|llm-generated|ai-generated|as an ai)\b", re.IGNORECASE)
+MACHINE = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\?Users")
+MADE_BY = re.compile(r"\b(?:ai|llm|machine)[- ](?:generated|written|assisted)\b|\bas an ai\b|\bco-authored-by\b", re.IGNORECASE)
 UNDONE = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 
 
