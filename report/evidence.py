@@ -94,9 +94,8 @@ class Evidence:
     def command(self, *, row: str = "", task: str = "", profile: str = "") -> str:
         """The command that makes (again) a row on a task's dataset, or the whole profile."""
         words = ["craftbench run", self.benchmark.name, "--profile", profile or self.profile.name]
-        line = self.lines.get((task, row)) or next((each for (_, key), each in self.lines.items() if key == row), None)
         if row:
-            words += ["--runner", line["runner"] if line else row]
+            words += ["--runner", row]
         if task in self.tasks:
             words += ["--dataset", self.tasks[task]["dataset"]]
         return " ".join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 from .shapes import Cell, Heading, TableFound
 
@@ -76,6 +77,12 @@ def number(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}"
 
 
+def decimals_of(cell: Cell, heading: Heading) -> int:
+    """The column's decimals, or as many more (up to six in all) as its interval needs to show a digit."""
+    half = (cell.ci[1] - cell.ci[0]) / 2 if cell.ci else 0.0
+    return max(heading.decimals, min(6, -math.floor(math.log10(half)))) if half > 0 else heading.decimals
+
+
 def _title(heading: Heading) -> str:
     return f"{heading.title} [{heading.unit}]" if heading.unit else heading.title
 
@@ -87,8 +94,9 @@ def _published(cell: Cell, heading: Heading) -> str:
 def _reproduced(cell: Cell, heading: Heading) -> str:
     if cell.mean is None:
         return "--"
-    shown = number(cell.mean, heading.decimals)
+    decimals = decimals_of(cell, heading)
+    shown = number(cell.mean, decimals)
     shown = rf"\textbf{{{shown}}}" if cell.mark == "better" else shown
-    half = rf" $\pm$ {number((cell.ci[1] - cell.ci[0]) / 2, heading.decimals)}" if cell.ci else ""
+    half = rf" $\pm$ {number((cell.ci[1] - cell.ci[0]) / 2, decimals)}" if cell.ci else ""
     mark = f" {MARKS[cell.mark]}" if cell.mark in MARKS else ""
     return f"{shown}{half}{mark}" + (r" (thin)" if cell.thin else "")

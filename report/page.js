@@ -30,10 +30,9 @@
   };
 
   const record = (paper, entry) => {
-    const seed = entry.seed || {};
     const about = [
       ["record", entry.path], ["identity", entry.id], ["status", entry.status], ["reason", entry.reason],
-      ["seed", `${seed.purpose ?? ""} ${seed.index ?? ""} (root ${seed.root ?? ""})`], ["data fingerprint", entry.data],
+      ["seed", entry.seed ? `${entry.seed.purpose} ${entry.seed.index} (root ${entry.seed.root})` : ""], ["data fingerprint", entry.data],
       ["started", entry.started], ["wall seconds", entry.seconds], ["CPU seconds", entry.cpu_seconds],
       ["peak memory, MB", entry.peak_memory_mb], ["device", entry.device], ["threads", entry.threads],
       ["commit", entry.commit], ["attempts", entry.attempts], ["warnings", (entry.warnings || []).join("; ")],
@@ -65,11 +64,11 @@
     ]);
     const seeds = cell.values.map((value, seed) => {
       const number = cell.records[seed];
-      const summary = make("summary", `seed ${seed}: ${value === null ? "no value" : shown(value) + unit}`);
+      const summary = make("summary", `${cell.each} ${seed}: ${value === null ? "no value" : shown(value) + unit}`);
       const entry = make("details", "", [summary]);
       const fill = () => {
         if (entry.childElementCount === 1) {
-          entry.append(...(number >= 0 ? record(paper, paper.records[number]) : [make("p", "There is no record for this seed yet.")]));
+          entry.append(...(number >= 0 ? record(paper, paper.records[number]) : [make("p", "There is no record here yet.")]));
         }
       };
       entry.addEventListener("toggle", fill);
@@ -78,7 +77,7 @@
     });
     const command = paper.pool[cell.command];
     const again = command ? [make("h3", "Make it again"), make("p", "", [make("code", command)])] : [];
-    body.replaceChildren(title, make("p", "", [scope, ` ${cell.task}`]), facts, make("h3", "Seed by seed"), ...seeds, ...again);
+    body.replaceChildren(title, make("p", "", [scope, ` ${cell.task}`]), facts, make("h3", cell.each === "seed" ? "Seed by seed" : "Repeat by repeat"), ...seeds, ...again);
     panel.showModal();
     title.focus();
     panel.scrollTop = 0;
@@ -86,7 +85,7 @@
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-cell]");
-    if (link && panel.showModal) {
+    if (link && link.dataset.cell && panel.showModal) {
       event.preventDefault();
       open(link.dataset.cell);
     } else if (event.target === panel || event.target.id === "panel-close") {

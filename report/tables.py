@@ -156,7 +156,8 @@ def _averages(table: Table, blocks: tuple[Block, ...]) -> tuple[Line, ...]:
                     _average(table, row, column, [block.lines[place].cells[i] for block in same], keep_thin)
                     for i, column in enumerate(table.columns)
                 )
-                lines.append(replace(line, title=f"{line.title}, {name} ({scope})", differs="", cells=cells))
+                if any(cell.mean is not None for cell in cells):
+                    lines.append(replace(line, title=f"{line.title}, {name} ({scope})", differs="", cells=cells))
     return tuple(lines)
 
 

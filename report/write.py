@@ -1,0 +1,76 @@
+"""The report's files: report.html, report.json, tables/ and figures/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from markupsafe import Markup
+
+from .figures import draw, histories, inline, landscape, save
+from .latex import as_csv, as_latex
+from .page import Drawn, render
+from .shapes import Findings, StudyFound, as_json
+
+_MOST = 3_000_000  # bytes of the page
+
+
+def write_report(all_findings: list[Findings], out: Path) -> Path:
+    """Write report.html, report.json, tables/ and figures/ into `out`; returns the path of report.html."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps([as_json(found) for found in all_findings], indent=1), encoding="utf-8")
+    for found in all_findings:
+        _write_tables(found, out / "tables")
+    drawn = [list(_draw(found, place, out / "figures")) for place, found in enumerate(all_findings)]
+    page = render(all_findings, drawn)
+    if len(page.encode()) > _MOST:
+        page = render(all_findings, [[each for each in figures if each.study is None] for figures in drawn])
+    path = out / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _write_tables(found: Findings, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in found.tables:
+        stem = folder / _file_name(f"{found.paper}-{table.id}")
+        stem.with_suffix(".csv").write_text(as_csv(table), encoding="utf-8")
+        stem.with_suffix(".tex").write_text(as_latex(table), encoding="utf-8")
+    for study in found.studies:
+        stem = folder / _file_name(f"{found.paper}-trials-{study.task}-{study.row}")
+        stem.with_suffix(".csv").write_text(trials_csv(study), encoding="utf-8")
+
+
+def trials_csv(study: StudyFound) -> str:
+    """One line per trial of a search."""
+    lines = [",".join(["number", "status", "value", "seconds", *study.space])]
+    for trial in study.trials:
+        given = [trial.number, trial.status, "" if trial.value is None else trial.value, trial.seconds]
+        lines.append(",".join(map(str, [*given, *(trial.params.get(name, "") for name in study.space)])))
+    return "\n".join([*lines, ""])
+
+
+def _draw(found: Findings, place: int, folder: Path) -> Iterator[Drawn]:
+    for figure in found.figures:
+        if figure.panels:
+            name = _file_name(f"{found.paper}-{figure.id}")
+            drawing = save(draw(figure), folder / name)
+            svg = Markup(inline(drawing, f"p{place}{figure.id}", figure.title))
+            yield Drawn("figure", figure.id, figure.title, figure.caption, svg, f"figures/{name}")
+    for task in dict.fromkeys(study.task for study in found.studies if study.trials):
+        studies = tuple(study for study in found.studies if study.task == task and study.trials)
+        name = _file_name(f"{found.paper}-search-{task}")
+        drawing = save(histories(studies, task), folder / name)
+        svg = Markup(inline(drawing, f"p{place}{name}", f"How the searches on {task} went: best value so far"))
+        yield Drawn("search", task, f"Searches on {task}", "", svg, f"figures/{name}")
+    for study in found.studies:
+        if study.importance:
+            name = _file_name(f"{found.paper}-search-{study.task}-{study.row}")
+            drawing = save(landscape(study), folder / name)
+            svg = Markup(inline(drawing, f"p{place}{name}", f"Search of {study.title} on {study.task}"))
+            yield Drawn("landscape", study.row, study.title, "", svg, f"figures/{name}", study)
+
+
+def _file_name(text: str) -> str:
+    return "".join(each if each.isascii() and (each.isalnum() or each in "-_") else "-" for each in text)[:120]
