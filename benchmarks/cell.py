@@ -6,12 +6,12 @@ A cell is the unit of work and of memory: one runner, one setting, one task, one
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import io
 import os
 import platform
 import resource
+import sys
 import tempfile
 import time
 import traceback
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-import torch
+import pyarrow
+import pyarrow.parquet
 from safetensors.numpy import save as to_safetensors
 
 from ..core.context import DeadlineExceeded, Pruned, RunContext
@@ -68,7 +68,7 @@ class Outcome:
 
 def compute(job: Job, listener: Callable[[int, float | None], None]) -> Outcome:
     """Run one cell to its end, whatever the runner does; a failure is an outcome with its reason and traceback."""
-    torch.set_num_threads(job.threads)
+    _limit_threads(job.threads)
     started, wall, cpu = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), time.process_time()
     curve: list[tuple[int, float]] = []
     run = RunContext(job.root, deadline=time.monotonic() + job.deadline, listener=_watch(curve, job.thresholds, listener))
@@ -106,6 +106,13 @@ def compute(job: Job, listener: Callable[[int, float | None], None]) -> Outcome:
     return Outcome(result, provenance, files)
 
 
+def _limit_threads(threads: int) -> None:
+    """NumPy's are set by the environment; torch's here, where it is loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
 def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[str, bytes]:
     assert job.runner is not None
     runner, task = job.runner(), job.task.open(job.folder)
@@ -120,7 +127,7 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
     views = [view for view in job.task.views(job.folder) if job.kind == "final" or view.name == "valid"]
     predictions = {view.name: _checked(fitted.predict(view), view) for view in views}
     measures = [each for view in views for each in job.task.measure(job.folder, view, predictions[view.name])]
-    result["metrics"] = {f"{each.view}/{each.metric}": each.value for each in measures}
+    result["metrics"] = {f"{each.view}/{each.metric}": float(each.value) for each in measures}
     files = _artifact(fitted) if job.keep_fitted else {}
     if job.kind == "final":
         files["metrics.parquet"] = _metrics_table(measures)
@@ -165,15 +172,30 @@ def _all_files(folder: Path) -> list[Path]:
     return sorted(each for each in folder.rglob("*") if each.is_file())
 
 
+_METRICS = pyarrow.schema(
+    {
+        "view": pyarrow.string(),
+        "metric": pyarrow.string(),
+        "group": pyarrow.int64(),
+        "value": pyarrow.float64(),
+        "users": pyarrow.int64(),
+        "positives": pyarrow.int64(),
+        "rows": pyarrow.int64(),
+    }
+)
+
+
 def _metrics_table(measures: Sequence[Measure]) -> bytes:
-    rows: list[dict[str, Any]] = []
+    """One line per measure, and per group of users that is left out of it."""
+    rows: list[tuple[Any, ...]] = []
     for each in measures:
-        common = {"view": each.view, "metric": each.metric, "users": each.users, "positives": each.positives, "rows": each.rows}
-        rows.append({**common, "group": -1, "value": each.value})
-        left_out = [] if each.leave_out is None else each.leave_out
-        rows += [{**common, "group": group, "value": float(value)} for group, value in enumerate(left_out)]
+        values = [each.value, *([] if each.leave_out is None else each.leave_out)]
+        carried = (int(each.users), int(each.positives), int(each.rows))
+        rows += [(each.view, each.metric, group, float(value), *carried) for group, value in enumerate(values, start=-1)]
     out = io.BytesIO()
-    pd.DataFrame(rows).to_parquet(out, index=False)
+    pyarrow.parquet.write_table(
+        pyarrow.table(list(map(list, zip(*rows, strict=True))) or [[]] * len(_METRICS), schema=_METRICS), out
+    )
     return out.getvalue()
 
 
@@ -192,8 +214,3 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def as_plain(task: TaskSpec) -> dict[str, Any]:
-    """A task spec as JSON, for identities."""
-    return {"class": f"{type(task).__module__}:{type(task).__qualname__}", **dataclasses.asdict(task)}  # pyright: ignore[reportArgumentType]

@@ -6,21 +6,21 @@ Interrupt it anywhere: the same command goes on, no finished cell runs twice, an
 from __future__ import annotations
 
 import contextlib
-import errno
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from ..core.errors import UsageError
 from .backends.backend import Backend, Event
 from .cell import Outcome
-from .plan import Cell, Planner, Selection
+from .document import added_after_looking, write_plan
+from .line import Cell
+from .plan import Place, Planner, Selection
 from .store import Record, Store
 
 
@@ -59,151 +59,145 @@ class Driver:
         retry_failed: bool = False,
     ) -> None:
         self.planner, self.store, self.backend, self.selection = planner, planner.store, backend, selection
-        self.listener, self.retry_failed = listener, retry_failed
+        self.listener = listener
         self.stop_at = None if within is None else time.monotonic() + within
         self.tally = Tally()
-        self._waiting: dict[str, Cell] = {}
-        self._running: dict[int, Cell] = {}
+        self._needed = planner.needed(selection)
+        if retry_failed:
+            planner.retried = self._needed
         self._known: set[str] = set()
-        self._died: set[str] = set()
-        self._second_try: dict[str, Cell] = {}  # cells whose worker was killed by a signal: once more, alone
+        self._askers: dict[str, set[Place]] = {}  # trial -> the lines whose studies wait for it
+        self._missing: dict[str, set[str]] = {}  # cell -> its parents that are not recorded yet
+        self._dependents: dict[str, list[Cell]] = {}  # parent -> the cells that wait for it
+        self._ready: deque[Cell] = deque()
+        self._alone: deque[Cell] = deque()  # to be run with nothing beside them: second tries at once, timing cells at the end
+        self._died: set[str] = set()  # cells whose worker was killed by a signal
+        self._running: dict[int, tuple[Cell, float]] = {}  # ticket -> cell, when it began
         self._ticket = 0
-        self._started: dict[int, float] = {}
+        self._lonely = False  # whether what runs must run alone
 
     def run(self) -> Tally:
         """Until nothing is left that can run. Raises `UsageError` when the disk is full; nothing recorded is lost."""
-        with _interrupts(self.tally):
+        with _interrupts(self.tally), self.store.writing():
             try:
-                self._admit(self.planner.advance())
-                while self._start_ready() or self._running:
-                    self._step()
-                    if self.tally.interrupted:
-                        break
-                if not self._stopping() and self.selection.finals and not self.selection.rows:
-                    self._run_timings()
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise UsageError(
-                    f"no space left for the store {self.store.root}: free some and run the same command again"
-                ) from None
+                cells = self.planner.advance()
+                exploratory = added_after_looking(self.planner)
+                self._admit(cells)
+                self.backend.warm(self.planner.modules())
+                write_plan(self.planner, exploratory)
+                self._loop()
+                if self.selection.finals and not self.selection.rows and not self.tally.interrupted:
+                    self._admit_timings()
+                    self._loop()
             finally:
                 self.backend.close()
-                with contextlib.suppress(OSError):
-                    self.planner.write()
+            write_plan(self.planner, exploratory)
         return self.tally
 
-    def _stopping(self) -> bool:
-        if self.stop_at is not None and time.monotonic() > self.stop_at:
-            self.tally.out_of_time = True
-        return self.tally.interrupted or self.tally.out_of_time
+    def _loop(self) -> None:
+        while not self.tally.interrupted and (self._start_ready() or self._running):
+            for event in self.backend.wait(0.25):
+                self._handle(event)
+            self.listener(self.tally, "")
 
     def _admit(self, cells: list[Cell]) -> None:
-        """Take newly known cells in: those that the store holds count as done, and may let a study go on."""
-        while cells:
-            trials_held = False
-            for cell in self._wanted(cells):
-                if cell.path in self._known:
-                    continue
-                self._known.add(cell.path)
+        """Take in newly known cells of the needed lines. Final cells of a line that nobody selected come as parents alone."""
+        for cell in cells:
+            kind, row = cell.facts["kind"], cell.row
+            if kind == "final" and not (self.selection.finals and self.selection.takes(cell.facts["dataset"], row)):
+                continue
+            if cell.place in self._needed:
+                self._take(cell)
+
+    def _take(self, cell: Cell) -> None:
+        """Queue a cell behind its parents, unless the store holds it."""
+        if cell.facts["kind"] == "trial":
+            self._askers.setdefault(cell.path, set()).add(cell.place)
+        if cell.path in self._known:
+            return
+        self._known.add(cell.path)
+        for parent in cell.parents:
+            self._take(parent)
+        self.tally.planned += 1
+        record = self.planner.record(cell)
+        if record is not None:
+            self.tally.held += 1
+            self.tally.failed_before += record["result"]["status"] == "failed"
+            return
+        missing = {parent.path for parent in cell.parents if self.store.read(parent.path) is None}
+        for path in missing:
+            self._dependents.setdefault(path, []).append(cell)
+        if missing:
+            self._missing[cell.path] = missing
+        else:
+            self._ready.append(cell)
+
+    def _admit_timings(self) -> None:
+        for cell in self.planner.timings.values():
+            if not self.selection.datasets or cell.facts["dataset"] in self.selection.datasets:
                 self.tally.planned += 1
-                record = self.store.read(cell.path)
-                if record is not None and self.retry_failed and record["result"]["status"] == "failed":
-                    self.store.move(cell.path, "retired")
-                    record = None
-                if record is None:
-                    self._waiting[cell.path] = cell
+                if self.planner.record(cell) is None:
+                    self._alone.append(cell)
                 else:
                     self.tally.held += 1
-                    self.tally.failed_before += record["result"]["status"] == "failed"
-                    trials_held = trials_held or cell.facts["kind"] == "trial"
-            cells = self.planner.advance() if trials_held else []
-
-    def _wanted(self, cells: list[Cell]) -> Iterator[Cell]:
-        """The selected rows' cells and what they need; what is needed only for a row that nobody selected waits."""
-        needed = self._needed_rows()
-        owner = {cell.path: line for line in self.planner.lines.values() for cell in line.cells()}
-        for cell in cells:
-            line = owner[cell.path]
-            if cell.facts["kind"] == "final" and not self.selection.finals:
-                continue
-            if (line.task.key, line.row.key) in needed:
-                yield from cell.parents
-                yield cell
-
-    def _needed_rows(self) -> set[tuple[str, str]]:
-        lines = self.planner.lines.values()
-        waiting = [line for line in lines if self.selection.takes(line.task.dataset, line.row.key)]
-        needed: set[tuple[str, str]] = set()
-        while waiting:
-            line = waiting.pop()
-            if (line.task.key, line.row.key) not in needed:
-                needed.add((line.task.key, line.row.key))
-                waiting += [*line.requires, *([line.source] if line.source else [])]
-        return needed
 
     def _start_ready(self) -> bool:
-        """Submit cells whose parents are recorded while there is room; True if any was started."""
-        if self._stopping():
+        """Submit cells while there is room; True if any was started."""
+        if self._lonely or not (self._ready or self._alone) or self._out_of_time():
             return False
-        if self._second_try and not self._running:
-            path = next(iter(self._second_try))
-            self._submit(self._second_try.pop(path))
-            return True
+        if self._alone:  # first lets those that run come to their end
+            if not self._running:
+                self._lonely = True
+                self._submit(self._alone.popleft())
+            return self._lonely
         started = False
-        while not self._second_try and len(self._running) < self.backend.capacity:
-            cell = self._next_ready()
-            if cell is None:
-                break
-            self._submit(cell)
-            started = True
+        while self._ready and len(self._running) < self.backend.capacity:
+            cell = self._ready.popleft()
+            broken = self._broken_parent(cell)
+            if broken is not None:
+                self._record(cell, broken, attempts=0)
+            else:
+                self._submit(cell)
+                started = True
         return started
 
-    def _next_ready(self) -> Cell | None:
-        for path, cell in list(self._waiting.items()):
-            parents = [self.store.read(parent.path) for parent in cell.parents]
-            broken = [
-                parent
-                for parent, record in zip(cell.parents, parents, strict=True)
-                if record and record["result"]["status"] != "ok"
-            ]
-            if broken:
-                del self._waiting[path]
-                self._record(cell, _inherited_failure(broken[0]), attempts=0)
-            elif all(parents):
-                del self._waiting[path]
-                return cell
+    def _out_of_time(self) -> bool:
+        self.tally.out_of_time = self.stop_at is not None and time.monotonic() > self.stop_at
+        return self.tally.out_of_time
+
+    def _broken_parent(self, cell: Cell) -> Outcome | None:
+        """What becomes of a cell whose parent gave no model."""
+        for parent in cell.parents:
+            record = self.store.read(parent.path)
+            if record is not None and record["result"]["status"] != "ok":
+                status = "cannot" if record["result"]["status"] == "cannot" else "failed"
+                return without_fit(f"starts from {parent.facts['runner']}, which gave no model (see {parent.path})", status)
         return None
 
     def _submit(self, cell: Cell) -> None:
         self._ticket += 1
-        self._running[self._ticket] = cell
-        self._started[self._ticket] = time.monotonic()
+        self._running[self._ticket] = cell, time.monotonic()
         self.tally.running[cell.path] = ""
         self.backend.submit(self._ticket, cell.job)
         self.listener(self.tally, "")
 
-    def _step(self) -> None:
-        for event in self.backend.wait(0.25):
-            self._handle(event)
-        self.listener(self.tally, "")
-
     def _handle(self, event: Event) -> None:
-        cell = self._running[event.ticket]
+        cell, began = self._running[event.ticket]
         if event.kind == "progress":
             self.tally.running[cell.path] = f"step {event.step}" + ("" if event.value is None else f", {event.value:.4f}")
             return
         del self._running[event.ticket]
+        self._lonely = False
         self.tally.running.pop(cell.path, None)
-        self.tally.seconds += time.monotonic() - self._started.pop(event.ticket)
+        self.tally.seconds += time.monotonic() - began
         attempts = 2 if cell.path in self._died else 1
         if event.kind == "outcome" and event.outcome is not None:
             self._record(cell, event.outcome, attempts)
         elif event.by_signal and attempts == 1:
             self._died.add(cell.path)
-            self._second_try[cell.path] = cell
+            self._alone.appendleft(cell)
         else:
-            self._record(cell, _failure(event.reason), attempts)
+            self._record(cell, without_fit(event.reason), attempts)
 
     def _record(self, cell: Cell, outcome: Outcome, attempts: int) -> None:
         record: Record = {
@@ -218,33 +212,20 @@ class Driver:
         else:
             self.tally.done += 1
         self.listener(self.tally, f"{status:>6}  {cell.path}  {outcome.result['reason']}".rstrip())
-        if cell.facts["kind"] == "trial":
-            self._admit(self.planner.advance())
-
-    def _run_timings(self) -> None:
-        """Timing cells, one after the other, with nothing beside them."""
-        for cell in self.planner.timings.values():
-            if not self.selection.datasets or cell.facts["dataset"] in self.selection.datasets:
-                self.tally.planned += 1
-                if self.store.read(cell.path) is not None:
-                    self.tally.held += 1
-                    continue
-                self._submit(cell)
-                while self._running and not self.tally.interrupted:
-                    self._step()
-                if self._second_try:
-                    self._submit(self._second_try.pop(cell.path))
-                    while self._running and not self.tally.interrupted:
-                        self._step()
+        for dependent in self._dependents.pop(cell.path, ()):
+            missing = self._missing[dependent.path]
+            missing.discard(cell.path)
+            if not missing:
+                del self._missing[dependent.path]
+                self._ready.append(dependent)
+        if cell.path in self._askers:
+            self._admit(self.planner.advance(sorted(self._askers.pop(cell.path))))
 
 
-def _failure(reason: str) -> Outcome:
-    result: Mapping[str, Any] = {"status": "failed", "reason": reason, "traceback": "", "notes": {}, "metrics": {}, "curve": []}
-    return Outcome(dict(result), {"seconds": 0.0, "clocks": {}, "timings": {}})
-
-
-def _inherited_failure(parent: Cell) -> Outcome:
-    return _failure(f"starts from {parent.facts['runner']}, which failed (see {parent.path})")
+def without_fit(reason: str, status: str = "failed") -> Outcome:
+    """The outcome of a cell that no worker brought to its end."""
+    result = {"status": status, "reason": reason, "traceback": "", "notes": {}, "metrics": {}, "curve": []}
+    return Outcome(result, {"seconds": 0.0, "clocks": {}, "timings": {}})
 
 
 @cache

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from .plan import Cell, Line, Planner
+from .line import Cell, Line
+from .plan import Planner
 from .store import Record
 
 
 def explain(planner: Planner) -> dict[str, Any]:
     """Every known cell with its state (held, new) and reason, and the sums."""
     planner.advance()
-    by_place = _records(planner)
-    cells = [_cell(planner, line, cell, by_place) for line in planner.lines.values() for cell in line.cells()]
+    known_cells = [(line, cell) for line in planner.lines.values() for cell in line.cells()]
+    whole = all(planner.store.read(cell.path) for _, cell in known_cells)
+    by_place = {} if whole else _records(planner)
+    cells = [_cell(planner, line, cell, by_place) for line, cell in known_cells]
     known = len(cells) + len(planner.timings)
     after = planner.expected() - known
     new = [cell for cell in cells if cell["state"] == "new"]
@@ -25,7 +29,7 @@ def explain(planner: Planner) -> dict[str, Any]:
         "new": len(new),
         "after": after,
         "minutes": missing / 60,
-        "lines": [_line(line, cells) for line in planner.lines.values()],
+        "lines": _lines(planner, cells),
         "cells": cells,
         "holes": [{"task": task, "command": hole.command} for task, hole in planner.holes.items()],
     }
@@ -35,11 +39,19 @@ def _seconds(planner: Planner, row: str) -> float:
     return planner.profile.fit_seconds.get(row, planner.profile.fit_seconds["*"])
 
 
-def _line(line: Line, cells: list[dict[str, Any]]) -> dict[str, Any]:
-    mine = [cell for cell in cells if cell["task"] == line.task.key and cell["row"] == line.row.key]
-    held = sum(cell["state"] == "held" for cell in mine)
-    later = "" if line.finals else line.hole or "seeds after its study"
-    return {"task": line.task.key, "row": line.row.key, "held": held, "new": len(mine) - held, "note": later}
+def _lines(planner: Planner, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    held = Counter((cell["task"], cell["row"]) for cell in cells if cell["state"] == "held")
+    new = Counter((cell["task"], cell["row"]) for cell in cells if cell["state"] == "new")
+    return [
+        {
+            "task": line.task.key,
+            "row": line.row.key,
+            "held": held[line.key],
+            "new": new[line.key],
+            "note": "" if line.finals else line.hole or "seeds after its study",
+        }
+        for line in planner.lines.values()
+    ]
 
 
 def _cell(planner: Planner, line: Line, cell: Cell, by_place: Mapping[tuple[str, ...], list[Record]]) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def _why(facts: Mapping[str, Any], records: list[Record]) -> str:
 
 
 def _differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    found = [f"{name}.py changed" for name in _changed(now["code"], then["code"])]
+    found = [f"{name.replace('.', '/')}.py changed" for name in _changed(now["code"], then["code"])]
     found += [
         f"{name} = {now['params'][name]!r} (was {then['params'].get(name)!r})" for name in _changed(now["params"], then["params"])
     ]
@@ -78,6 +90,7 @@ def _differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
         f"{name} {now['versions'][name]} (was {then['versions'].get(name)})" for name in _changed(now["versions"], then["versions"])
     ]
     found += [f"its {name} changed" for name in _changed(now.get("parents", {}), then.get("parents", {}))]
+    found += [f"the task's {name} changed" for name in _changed(now["task_settings"], then.get("task_settings", {}))]
     if now["task_fingerprint"] != then["task_fingerprint"]:
         found.append("the data changed")
     return found or ["planned otherwise"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..core.params import Space
-from .search import Tried, distribution, frozen
+from .search import Tried, frozen
 from .store import Store
 
 
@@ -30,23 +30,24 @@ def export_searches(store: Store, url: str) -> int:
             name = f"{plan['paper']}.{plan['profile']}/{line['task']}/{line['row']}"
             if name in present:
                 optuna.delete_study(study_name=name, storage=storage)
-            _copy(store, line["study"], optuna.create_study(storage=storage, study_name=name, direction="maximize"))
+            _copy(
+                store, line["study"], plan["objective"], optuna.create_study(storage=storage, study_name=name, direction="maximize")
+            )
             count += 1
     return count
 
 
-def _copy(store: Store, study: dict[str, Any], target: Any) -> None:
+def _copy(store: Store, study: dict[str, Any], objective: str, target: Any) -> None:
     spaces = {
         name: Space(**{**space, "choices": tuple(space["choices"]) if space["choices"] else None})
         for name, space in study["space"].items()
     }
-    distributions = {name: distribution(space) for name, space in spaces.items()}
     for path in study["trials"]:
         record = store.read(path)
         if record is None:
             continue
         result = record["result"]
         values = {name: record["cell"]["params"][name] for name in spaces}
-        objective = result["metrics"].get("valid/auc") if result["status"] == "ok" else None
+        value = result["metrics"].get(objective) if result["status"] == "ok" else None
         curve = [(int(step), float(value)) for step, value in result["curve"]]
-        target.add_trial(frozen(Tried(values, objective, curve, result["status"] == "pruned"), distributions))
+        target.add_trial(frozen(Tried(values, value, curve, result["status"] == "pruned"), spaces))

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,33 @@ HOUSE = __name__.split(".", maxsplit=1)[0]
 
 def digest(value: Any) -> str:
     """sha256 of a JSON-able value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
-def closure(*modules: str) -> dict[str, str]:
-    """Module name -> short hash, for `modules` and everything they import inside the house or inside their own package."""
+@cache
+def closure(*modules: str) -> Mapping[str, str]:
+    """Module name -> short hash, for `modules` and everything they import inside the house or inside their own package.
+
+    Importing `a.b.c` runs the packages `a` and `a.b` too, so they belong to it; the house's own face (its version) does not.
+    Read once: a process computes with the code that it has loaded.
+    """
     found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        source = _source(name)
+        source = None if name in found or name == HOUSE else _source(name)
         if source is None:
             continue
-        found[name], imports = _read(name, source, source.stat().st_mtime_ns)
+        found[name], imports = _read(name, source)
         roots = {HOUSE, name.split(".", maxsplit=1)[0]}
         waiting += [each for each in imports if each.split(".", maxsplit=1)[0] in roots]
+        waiting += _packages(name)
     return dict(sorted(found.items()))
+
+
+def _packages(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 @cache
@@ -51,7 +61,7 @@ def _source(name: str) -> Path | None:
 
 
 @cache
-def _read(name: str, source: Path, changed: int) -> tuple[str, tuple[str, ...]]:
+def _read(name: str, source: Path) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(source.read_bytes())
     package = name if source.name == "__init__.py" else name.rpartition(".")[0]
     imports = tuple(sorted(_imports(tree, package)))
@@ -90,3 +100,13 @@ def versions() -> Mapping[str, str]:
 
     python = ".".join(map(str, sys.version_info[:2]))
     return {"python": python, "numpy": version("numpy"), "torch": version("torch")}
+
+
+def reference(thing: type[Any]) -> str:
+    """Where a class is defined, as "module:name"."""
+    return f"{thing.__module__}:{thing.__qualname__}"
+
+
+def spelled(task: Any) -> dict[str, Any]:
+    """A task's declaration as plain data: two declarations that differ in more than how they are shown give two results."""
+    return {name: value for name, value in asdict(task).items() if name not in ("scope", "labels")}

@@ -19,6 +19,9 @@ from ..core.seeds import derive
 
 BATCH = 2  # trials are asked two at a time and told in order, whatever the number of workers, so that digits repeat
 
+_FEWEST = 4  # finished trials before any is pruned
+_WARM_UP = 5  # reports before a trial is pruned
+
 Sampler = Literal["tpe", "random", "grid"]
 Pruner = Literal["none", "median", "hyperband"]
 
@@ -55,7 +58,7 @@ def propose(
     memory = optuna.create_study(direction="maximize", sampler=made)
     distributions = {name: distribution(space) for name, space in spaces.items()}
     for trial in earlier:
-        memory.add_trial(frozen(trial, distributions))
+        memory.add_trial(frozen(trial, spaces))
     return dict(memory.ask(distributions).params)
 
 
@@ -72,19 +75,25 @@ def distribution(space: Space) -> Any:
     return FloatDistribution(space.low, space.high, log=space.log)
 
 
-def frozen(trial: Tried, distributions: Mapping[str, Any]) -> Any:
+def frozen(trial: Tried, spaces: Mapping[str, Space]) -> Any:
     """A finished trial as Optuna knows it. Values outside a space (a published setting may be) stay out of the sampler's model."""
     from optuna.trial import TrialState, create_trial
 
-    inside = {name: each for name, each in distributions.items() if each._contains(each.to_internal_repr(trial.values[name]))}
+    inside = {name: space for name, space in spaces.items() if _holds(space, trial.values[name])}
     state = TrialState.COMPLETE if trial.objective is not None else TrialState.PRUNED if trial.pruned else TrialState.FAIL
     return create_trial(
         params={name: trial.values[name] for name in inside},
-        distributions=inside,
+        distributions={name: distribution(space) for name, space in inside.items()},
         value=trial.objective,
         state=state,
         intermediate_values=dict(trial.curve) if trial.pruned else {},
     )
+
+
+def _holds(space: Space, value: Any) -> bool:
+    if space.choices is not None:
+        return value in space.choices
+    return space.low is not None and space.high is not None and space.low <= value <= space.high
 
 
 def grid(
@@ -93,7 +102,7 @@ def grid(
     """Every combination of the published grids (where a paper gives none: `points` values across the range), the default first."""
     axes = [list(grids.get(name) or _points(space, points)) for name, space in spaces.items()]
     combinations = [dict(zip(spaces, values, strict=True)) for values in itertools.product(*axes)]
-    return [dict(default), *[each for each in combinations if each != dict(default)]]
+    return [dict(default), *(each for each in combinations if each != dict(default))]
 
 
 def _points(space: Space, points: int) -> list[Any]:
@@ -111,18 +120,19 @@ def _points(space: Space, points: int) -> list[Any]:
 
 def thresholds(pruner: str, earlier: Sequence[Tried]) -> dict[int, float]:
     """Step -> the best-so-far value below which a new trial stops; from finished trials only, fixed when the trial is asked for."""
-    whole = [trial.curve for trial in earlier if trial.objective is not None and trial.curve]
-    if pruner == "none" or len(whole) < 4:
+    whole = [dict(trial.curve) for trial in earlier if trial.objective is not None and trial.curve]
+    if pruner == "none" or len(whole) < _FEWEST:
         return {}
-    longest = max(len(curve) for curve in whole)
+    steps = sorted(set().union(*whole))
     if pruner == "median":
-        steps, keep = range(5, longest + 1), 0.5
+        watched, keep = steps[_WARM_UP - 1 :], 0.5
     else:  # the rungs of successive halving: the best third goes on
-        steps, keep = [5 * 3**rung for rung in range(10) if 5 * 3**rung <= longest], 1 / 3
+        rungs = itertools.takewhile(lambda rung: rung <= len(steps), (_WARM_UP * 3**power for power in itertools.count()))
+        watched, keep = [steps[rung - 1] for rung in rungs], 1 / 3
     found: dict[int, float] = {}
-    for step in steps:
-        best = sorted((max(value for at, value in curve if at <= step) for curve in whole), reverse=True)
-        found[step] = best[min(len(best) - 1, math.ceil(keep * len(best)) - 1)]
+    for step in watched:
+        best = [max((value for at, value in curve.items() if at <= step), default=-math.inf) for curve in whole]
+        found[step] = sorted(best, reverse=True)[math.ceil(keep * len(best)) - 1]
     return found
 
 

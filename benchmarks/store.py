@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from ..core.errors import UsageError
 
 FORMAT = 1
+_RECORD = re.compile(r"(trial|final|timing)-.+-[0-9a-f]{12}")
 _SEAL = ',\n "sha256": "'
 
 Record = dict[str, Any]
@@ -50,6 +53,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.written: set[str] = set()  # by this process
         self._seen: dict[str, Record] = {}
 
     def folder(self, path: str) -> Path:
@@ -87,27 +91,32 @@ class Store:
         return record
 
     def paths(self) -> Iterator[str]:
-        """Every record folder, sound or not."""
-        for found in sorted((self.root / "cells").glob("**/record.json")):
-            yield found.parent.relative_to(self.root).as_posix()
+        """Every record folder that has a record.json, sound or not."""
+        yield from (path for path, whole in self._folders() if whole)
 
     def sweep(self, *, content: bool = False) -> list[tuple[str, str]]:
         """Move every damaged record to `damaged/`; returns (path, what was wrong) of each. Needs the lock."""
         moved: list[tuple[str, str]] = []
-        for path in [*self.paths(), *self._headless()]:
+        for path, _ in list(self._folders()):
             try:
                 record = self.verify(path, content=content)
-            except (Damaged, FileNotFoundError) as error:
+            except FileNotFoundError:
+                self.move(path, "damaged")
+                moved.append((path, "record.json is missing"))
+            except Damaged as error:
                 self.move(path, "damaged")
                 moved.append((path, str(error)))
             else:
                 self._seen[path] = record
         return moved
 
-    def _headless(self) -> list[str]:
-        """Record folders whose record.json is gone."""
-        files = (self.root / "cells").glob("**/metrics.parquet")
-        return sorted(file.parent.relative_to(self.root).as_posix() for file in files if not (file.parent / "record.json").exists())
+    def _folders(self) -> Iterator[tuple[str, bool]]:
+        """Every folder that is named like a record, and whether it holds a record.json."""
+        for folder, below, files in os.walk(self.root / "cells"):
+            below.sort()
+            if _RECORD.fullmatch(os.path.basename(folder)):
+                below.clear()  # what lies inside is part of it
+                yield Path(folder).relative_to(self.root).as_posix(), "record.json" in files
 
     def move(self, path: str, where: str) -> None:
         """Put a record aside, under `damaged/` or `retired/`; nothing is deleted."""
@@ -124,7 +133,10 @@ class Store:
         """Write a record and its siblings so that it is there whole or not at all."""
         listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
         record = {"format": FORMAT, **record, "files": listed}
-        target, building = self.folder(path), self.root / "tmp" / path.replace("/", "~")
+        target = self.folder(path)
+        building = self.root / "tmp" / target.name
+        if target.exists():  # damaged since the sweep: nothing else is ever written twice
+            self.move(path, "damaged")
         try:
             building.mkdir(parents=True)
             for name, data in {**files, "record.json": seal(record).encode()}.items():
@@ -133,10 +145,10 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             building.rename(target)
             _sync_folder(target.parent)
-        except OSError:
+        finally:
             shutil.rmtree(building, ignore_errors=True)
-            raise
         self._seen[path] = record
+        self.written.add(path)
         return record
 
     def write_plain(self, path: str, text: str) -> None:
@@ -144,26 +156,39 @@ class Store:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         building = target.with_name(f".{target.name}.tmp")
-        _write_synced(building, text.encode())
-        building.replace(target)
+        try:
+            _write_synced(building, text.encode())
+            building.replace(target)
+        finally:
+            building.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say in one sentence why nothing can be written; what is recorded stays."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UsageError(f"no space left for the store {self.root}: free some and run the same command again") from None
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+                raise UsageError(f"cannot write to the store {self.root}: {error.strerror}; give another --store") from None
+            raise
 
     def locked(self, command: str) -> _Lock:
         """The right to write. A second driver gets a `UsageError` that names the first."""
-        return _Lock(self.root, command)
+        return _Lock(self, command)
 
 
 class _Lock:
     """`flock` on store/lock: released by the kernel however its holder ends."""
 
-    def __init__(self, root: Path, command: str) -> None:
-        self.root, self.command = root, command
+    def __init__(self, store: Store, command: str) -> None:
+        self.store, self.root, self.command = store, store.root, command
 
     def __enter__(self) -> None:
-        try:
+        with self.store.writing():
             self.root.mkdir(parents=True, exist_ok=True)
             self._file = open(self.root / "lock", "a+", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write to the store {self.root}: {error.strerror}; give another --store") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

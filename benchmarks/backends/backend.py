@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -25,6 +26,10 @@ class Backend(Protocol):
     """A place that runs jobs. The driver alone writes records, so no shared file system is needed."""
 
     capacity: int
+
+    def warm(self, modules: Sequence[str]) -> None:
+        """Told before the first job which modules the jobs will need."""
+        ...
 
     def submit(self, ticket: int, job: Job) -> None: ...
 

@@ -6,11 +6,13 @@ and the worker exits. The driver watches each worker's memory and deadline.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -20,6 +22,7 @@ import psutil
 from ..cell import Job, Outcome, compute
 from .backend import Event
 
+PRELOAD = f"{__package__}.preload"
 _PROGRESS_SECONDS = 0.2
 _WATCH_SECONDS = 0.25
 _GRACE_SECONDS = 5.0  # between the deadline that a runner keeps itself and the one that kills
@@ -40,11 +43,17 @@ class LocalBackend:
     def __init__(self, jobs: int, memory_mb: int) -> None:
         self.capacity, self.memory_mb = jobs, memory_mb
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([f"{__package__}.preload"])
         self._workers: dict[int, _Worker] = {}
         self._watched = 0.0
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ.setdefault(name, "1")
+            os.environ[name] = "1"
+        os.environ.setdefault("PYTHONHASHSEED", "0")  # a runner that walks through a set of names repeats its digits
+
+    def warm(self, modules: Sequence[str]) -> None:
+        """Have the fork server import the house's own; what others' modules do at import is not known to survive a fork."""
+        house = __name__.split(".", maxsplit=1)[0]
+        own = [module for module in modules if module.split(".", maxsplit=1)[0] == house]
+        self._context.set_forkserver_preload([PRELOAD, __name__, *own])
 
     def submit(self, ticket: int, job: Job) -> None:
         """Start a worker on `job`."""
@@ -81,12 +90,18 @@ class LocalBackend:
         code = worker.process.exitcode
         self._release(ticket)
         name = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-        return Event(ticket, "died", reason=worker.reason or f"the worker died ({name})", by_signal=not worker.reason)
+        return Event(
+            ticket,
+            "died",
+            reason=worker.reason or f"the worker died ({name})",
+            by_signal=bool(code and code < 0 and not worker.reason),
+        )
 
     def _release(self, ticket: int) -> None:
         worker = self._workers.pop(ticket)
         worker.life.close()
         worker.results.close()
+        _kill(worker.process)
         worker.process.join()
         worker.process.close()
 
@@ -103,14 +118,21 @@ class LocalBackend:
             elif (used := _memory_mb(worker.process.pid)) > self.memory_mb:
                 worker.reason = f"took {used:.0f} MB of memory, over its cap of {self.memory_mb} MB (--memory)"
             if worker.reason:
-                worker.process.kill()
+                _kill(worker.process)
 
     def close(self) -> None:
         """End every worker that is still running."""
         for worker in self._workers.values():
-            worker.process.kill()
+            _kill(worker.process)
         for ticket in list(self._workers):
             self._release(ticket)
+
+
+def _kill(process: Any) -> None:
+    """End a worker and whatever it has started: it leads a process group of its own."""
+    process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _memory_mb(pid: int) -> float:
@@ -122,6 +144,7 @@ def _memory_mb(pid: int) -> float:
 
 def _work(job: Job, send: Connection, breath: Connection) -> None:
     """A worker's life: one cell."""
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interrupt means
     threading.Thread(target=_end_with_driver, args=(breath,), daemon=True).start()
     told = 0.0
@@ -139,8 +162,7 @@ def _work(job: Job, send: Connection, breath: Connection) -> None:
 
 
 def _end_with_driver(breath: Connection) -> None:
-    """Block until the driver's end of the pipe closes, then leave at once; a worker that is done has gone before."""
-    try:
+    """Block until the driver's end of the pipe closes, then leave at once, with everything that the runner has started."""
+    with contextlib.suppress(EOFError, OSError):
         breath.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
+    os.killpg(0, signal.SIGKILL)

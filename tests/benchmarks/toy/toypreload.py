@@ -1,0 +1,2 @@
+import pandas  # noqa
+import toybench  # noqa
