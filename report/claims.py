@@ -100,7 +100,7 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
         claim=claim.id,
         sentence=claim.sentence,
         source=claim.source,
-        scope=scope,
+        scope=scope or "no data",
         word=found.word,
         p=found.p,
         reason=reason,

@@ -22,12 +22,13 @@ from matplotlib.ticker import MaxNLocator
 
 from .shapes import FigureFound, Panel, StudyFound
 
-INK, RULE = "#1d2127", "#d9dde3"
+INK, MUTED, RULE = "#1d2127", "#59626e", "#d9dde3"
 SERIES = ("#1f6fb2", "#c2571a", "#2b8a57", "#8a4fb0", "#b5364f", "#5f6b7a", "#8a6d10", "#137f8b")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _NAMES = {
     "#ffffff": "none",
     INK: "currentColor",
+    MUTED: "var(--muted)",
     RULE: "var(--rule)",
     **{colour: f"var(--s{place})" for place, colour in enumerate(SERIES)},
 }
@@ -37,7 +38,7 @@ _NAMES = {
 def _style() -> Iterator[None]:
     import seaborn as sns  # imported here: it takes half a second
 
-    colours = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK}
+    colours = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": MUTED}
     sizes = {
         "font.size": 9,
         "axes.titlesize": 9,
@@ -53,10 +54,10 @@ def _style() -> Iterator[None]:
         "font.family": ["DejaVu Sans"],
         "path.simplify": True,
     }
+    lines = {"axes.linewidth": 0.6, "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(), warnings.catch_warnings(), sns.axes_style("whitegrid", {"font.family": ["DejaVu Sans"]}):
-        mpl.rcParams.update(
-            {**colours, **sizes, **fixed, "axes.linewidth": 0.6, "grid.linewidth": 0.6, "axes.titlelocation": "left"}
-        )
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")  # the browser has the letters that this font lacks
+        mpl.rcParams.update({**colours, **sizes, **fixed, **lines, "axes.titlelocation": "left"})
         yield
 
 
@@ -91,7 +92,9 @@ def inline(svg: str, name: str, label: str) -> str:
         svg = svg.replace(colour, shown)
     svg = re.sub(r"\.(\d{3})\d+", r".\1", svg)  # a thousandth of a point is enough
     svg = re.sub(r"\n\s*", "\n", svg)
-    opening = f'<svg role="img" aria-label="{escape(label)}" '
+    size = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    width = 4 / 3 * float(size[1]) if size else 600  # points as CSS pixels
+    opening = f'<svg role="img" aria-label="{escape(label)}" style="width: {width:.0f}px" '
     return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda found: f"{opening}{found[1]}>", svg, count=1)
 
 

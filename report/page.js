@@ -1,7 +1,12 @@
 "use strict";
 // Clicking a number opens the records that made it. Text is only ever set as text.
 (() => {
-  const papers = JSON.parse(document.getElementById("data").textContent);
+  const unpacked = (async () => {
+    if (!("DecompressionStream" in window)) return [];
+    const bytes = Uint8Array.from(atob(document.getElementById("data").textContent), (each) => each.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  })();
   const panel = document.getElementById("panel");
   const body = document.getElementById("panel-body");
 
@@ -31,7 +36,7 @@
 
   const record = (paper, entry) => {
     const about = [
-      ["record", entry.path], ["identity", entry.id], ["status", entry.status], ["reason", entry.reason],
+      ["record", entry.path], ["status", entry.status], ["reason", entry.reason],
       ["seed", entry.seed ? `${entry.seed.purpose} ${entry.seed.index} (root ${entry.seed.root})` : ""], ["data fingerprint", entry.data],
       ["started", entry.started], ["wall seconds", entry.seconds], ["CPU seconds", entry.cpu_seconds],
       ["peak memory, MB", entry.peak_memory_mb], ["device", entry.device], ["threads", entry.threads],
@@ -45,7 +50,8 @@
     ];
   };
 
-  const open = (key) => {
+  const open = async (key) => {
+    const papers = await unpacked;
     const [place, index] = key.split(".").map(Number);
     const paper = papers[place];
     const cell = paper.cells[index];
@@ -85,7 +91,7 @@
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-cell]");
-    if (link && link.dataset.cell && panel.showModal) {
+    if (link && link.dataset.cell && "DecompressionStream" in window) {
       event.preventDefault();
       open(link.dataset.cell);
     } else if (event.target === panel || event.target.id === "panel-close") {

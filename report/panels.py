@@ -1,4 +1,4 @@
-"""What opens behind each number of the page: its seeds, and the records that made them, without saying anything twice."""
+"""What opens behind each number of the page: its seeds, and the records that made them, with nothing said twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class Panels:
         self._add((cell.table, cell.task, cell.row, cell.column), panel)
 
     def _shown(self, path: str, record: dict[str, Any]) -> dict[str, Any]:
-        own = {name: value for name, value in record.items() if name not in _SHARED and value not in (None, "", [], {})}
+        apart = (*_SHARED, "id")  # the folder's name carries the beginning of the identity
+        own = {name: value for name, value in record.items() if name not in apart and value not in (None, "", [], {})}
         return {**as_json(own), "path": path, **{name: self._kept(record.get(name) or {}) for name in _SHARED}}
 
     def _kept(self, value: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -23,12 +24,19 @@ def write_report(all_findings: list[Findings], out: Path) -> Path:
     for found in all_findings:
         _write_tables(found, out / "tables")
     drawn = [list(_draw(found, place, out / "figures")) for place, found in enumerate(all_findings)]
-    page = render(all_findings, drawn)
-    if len(page.encode()) > _MOST:
-        page = render(all_findings, [[each for each in figures if each.study is None] for figures in drawn])
+    bare = render(all_findings, [list(_within(figures, 0)) for figures in drawn])
+    room = (_MOST - len(bare.encode())) // max(1, len(drawn))
     path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(render(all_findings, [list(_within(figures, room)) for figures in drawn]), encoding="utf-8")
     return path
+
+
+def _within(figures: list[Drawn], room: int) -> Iterator[Drawn]:
+    """The figures of a paper, those of single searches only while there is room for them in the page."""
+    for each in figures:
+        if each.kind == "landscape":
+            room -= len(each.svg.encode())
+        yield replace(each, svg=Markup("")) if each.kind == "landscape" and room < 0 else each
 
 
 def _write_tables(found: Findings, folder: Path) -> None:

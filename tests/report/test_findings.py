@@ -113,7 +113,7 @@ def test_verdicts_keep_scopes_apart(found):
         ("C3", "simulated"): "supported",
         ("C4", "paper's data"): "contradicted",
         ("C4", "simulated"): "contradicted",
-        ("C5", ""): "not run",
+        ("C5", "no data"): "not run",
         ("C6", "paper's data"): "supported",
         ("C7", "simulated"): "supported",
     }
@@ -154,7 +154,7 @@ def test_figures_have_a_point_for_each_row_or_task(found):
     size, cost, rows, hole = found.figures
     assert [point.x for point in size.panels[0].series["Retrain"]] == [2.0, 10.0]
     assert len(cost.panels[0].series["all rows"]) == 5  # the shards failed
-    assert {panel.y_title for panel in rows.panels} == {"AUC", "distance"}
+    assert [(panel.title, panel.y_title) for panel in rows.panels] == [("ml/mf/flip-10", "AUC"), ("ml/mf/flip-10", "distance")]
     assert hole.panels == ()
     assert "standard" in hole.command
 

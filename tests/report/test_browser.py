@@ -1,0 +1,284 @@
+"""The page in a real browser: no requests, no complaints, records by click and by key, in every size and theme."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+
+import pytest
+from craftbench.report.findings import findings
+from craftbench.report.write import write_report
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
+)  # fmt: skip
+
+
+class Chromium:
+    """A tab, driven by the DevTools protocol over a pair of pipes."""
+
+    def __init__(self, binary, profile):
+        read, self._write = (self._high(end) for end in os.pipe())
+        self._read, write = (self._high(end) for end in os.pipe())
+        self._process = subprocess.Popen(
+            [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(3, 4),
+            preexec_fn=lambda: (os.dup2(read, 3), os.dup2(write, 4)),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read)
+        os.close(write)
+        self._number, self._buffer, self._session, self.events = itertools.count(1), b"", None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    @staticmethod
+    def _high(end):
+        """The same pipe under a number above 4."""
+        import fcntl
+
+        moved = fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10)
+        os.close(end)
+        return moved
+
+    def call(self, method, **params):
+        number = next(self._number)
+        message = {"id": number, "method": method, "params": params} | ({"sessionId": self._session} if self._session else {})
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        reply = self._wait(lambda heard: heard.get("id") == number)
+        assert "error" not in reply, reply
+        return reply["result"]
+
+    def _wait(self, wanted, seconds=60.0):
+        end = time.monotonic() + seconds
+        while True:
+            while b"\0" not in self._buffer:
+                ready, _, _ = select.select([self._read], [], [], max(0.0, end - time.monotonic()))
+                assert ready, "the browser does not answer"
+                self._buffer += os.read(self._read, 1 << 20)
+            text, _, self._buffer = self._buffer.partition(b"\0")
+            heard = json.loads(text)
+            self.events.append(heard)
+            if wanted(heard):
+                return heard
+
+    def open(self, path, width=1280, height=900, scheme="light", media="screen"):
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.events.clear()
+        self.call("Page.navigate", url=f"{path.as_uri()}")
+        if not self.heard("Page.loadEventFired"):
+            self._wait(lambda heard: heard.get("method") == "Page.loadEventFired")
+
+    def heard(self, method):
+        return [event["params"] for event in self.events if event.get("method") == method]
+
+    def ask(self, expression):
+        reply = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in reply, reply
+        return reply["result"].get("value")
+
+    def click(self, number):
+        self.ask(f"{number}.click()")
+        self.ask(OPEN)
+
+    def press(self, key, code):
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(20)
+        os.close(self._write)
+        os.close(self._read)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if binary is None:
+        if os.environ.get("CRAFTBENCH_REQUIRE_BROWSER") == "1":
+            pytest.fail("CRAFTBENCH_REQUIRE_BROWSER=1, but neither chromium, chromium-browser nor google-chrome is on the path")
+        pytest.skip("no Chromium is installed; install one to look at the page")
+    opened = Chromium(binary, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(run_once, tmp_path_factory):
+    return write_report([findings(run_once.benchmark, run_once.store, "quick")], tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def hostile_page(hostile, tmp_path_factory):
+    return write_report([findings(hostile.benchmark, hostile.store, "quick")], tmp_path_factory.mktemp("hostile-report"))
+
+
+# the page unpacks its records while it loads, so a panel opens a moment after the click
+OPEN = "new Promise(done => { const look = () => document.querySelector('dialog[open]') ? done() : setTimeout(look); look(); })"
+
+
+def assert_quiet(browser, path):
+    """Nothing but the file itself was requested, and nothing was complained of."""
+    requested = {request["request"]["url"] for request in browser.heard("Network.requestWillBeSent")}
+    assert {url for url in requested if not url.startswith("data:")} <= {path.as_uri()}
+    assert browser.heard("Runtime.exceptionThrown") == []
+    assert browser.heard("Log.entryAdded") == []
+    assert [said for said in browser.heard("Runtime.consoleAPICalled") if said["type"] in ("error", "warning")] == []
+
+
+def test_it_requests_nothing_complains_of_nothing_and_is_small(browser, page):
+    browser.open(page)
+    assert_quiet(browser, page)
+    assert page.stat().st_size <= 3_000_000
+
+
+def test_verdicts_come_first_with_their_scopes(browser, page):
+    browser.open(page)
+    assert browser.ask("document.querySelector('h2').textContent") == "Verdicts on the paper's claims"
+    assert browser.ask("document.querySelector('.verdict .word').getBoundingClientRect().bottom < innerHeight")
+    assert browser.ask("[...document.querySelectorAll('.verdict')].every(v => v.querySelector('.scope').textContent.length > 3)")
+    word, scope = browser.ask("['.word', '.scope'].map(c => getComputedStyle(document.querySelector(c)).fontSize)")
+    assert word == scope
+
+
+def test_a_click_on_a_number_opens_its_record_and_escape_closes_it(browser, page):
+    browser.open(page)
+    browser.click("document.querySelector('td a[data-cell]')")
+    text = browser.ask("document.querySelector('dialog[open]').textContent")
+    for part in ("Original: AUC", "seed 0", "cells/invented/ml/mf/flip-10/original/final-0-", "damping", "f1", "end_to_end", "321"):
+        assert part in text
+    assert "craftbench run invented --profile quick --runner original --dataset ml" in text
+    browser.press("Escape", 27)
+    assert browser.ask("document.querySelector('dialog[open]') === null")
+    assert_quiet(browser, page)
+
+
+def test_every_number_has_a_panel(browser, page):
+    browser.open(page)
+    opened = browser.ask(
+        f"(async () => {{ for (const a of document.querySelectorAll('a[data-cell]')) {{ a.click(); await {OPEN};"
+        "  const d = document.querySelector('dialog'); if (!d.querySelector('details')) return a.outerHTML; d.close(); }"
+        "  return ''; })()"
+    )
+    assert opened == ""
+    numbers = "document.querySelectorAll('table.numbers tbody td.num a').length"
+    assert browser.ask(numbers) == browser.ask("document.querySelectorAll('a[data-cell]').length") > 60
+    assert_quiet(browser, page)
+
+
+def test_the_keyboard_alone_opens_and_closes_a_record_and_comes_back(browser, page):
+    browser.open(page)
+    browser.ask("document.querySelector('td a[data-cell]').focus()")
+    browser.press("Enter", 13)
+    browser.ask(OPEN)
+    assert browser.ask("document.querySelector('dialog[open]').contains(document.activeElement)")
+    browser.press("Escape", 27)
+    assert browser.ask("document.activeElement.matches('td a[data-cell]')")
+    browser.press("Tab", 9)
+    assert browser.ask("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("which", ["page", "hostile_page"])
+def test_no_width_makes_the_page_overflow(browser, which, width, request):
+    browser.open(request.getfixturevalue(which), width=width)
+    browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.ask("document.documentElement.scrollWidth") <= width
+    browser.click("document.querySelector('td a[data-cell]')")
+    assert browser.ask("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('dialog[open]'))")
+
+
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => { const f = [r, g, b].map(c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
+  const ground = node => { for (; node; node = node.parentElement) { const c = rgb(getComputedStyle(node).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const poor = new Set();
+  for (const node of document.querySelectorAll('main *, footer *')) {
+    if (![...node.childNodes].some(c => c.nodeType === 3 && c.textContent.trim()) || node.closest('.spoken, style')) continue;
+    const style = getComputedStyle(node), svg = node.ownerSVGElement;
+    const [a, b] = [light(rgb(svg ? style.fill : style.color)), light(ground(node))];
+    if ((Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5)
+      poor.add(`${node.tagName}.${node.className.baseVal ?? node.className} ${style.color} on ${ground(node)}`);
+  }
+  return [...poor];
+})()"""
+
+
+@pytest.mark.parametrize(("scheme", "media"), [("light", "screen"), ("dark", "screen"), ("dark", "print")])
+def test_all_text_can_be_read(browser, page, scheme, media):
+    browser.open(page, scheme=scheme, media=media)
+    assert browser.ask(CONTRAST) == []
+
+
+def test_dark_is_dark_and_print_is_not(browser, page):
+    def brightness(**how):
+        browser.open(page, **how)
+        return browser.ask("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)")
+
+    assert brightness(scheme="light") > 600
+    assert brightness(scheme="dark") < 150
+    assert brightness(scheme="dark", media="print") == 765
+
+
+def test_figures_follow_the_theme(browser, page):
+    browser.open(page, scheme="dark")
+    assert browser.ask("getComputedStyle(document.querySelector('.drawing svg text')).fill") == browser.ask(
+        "getComputedStyle(document.body).color"
+    )
+    assert browser.ask("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+
+
+def test_print_shows_tables_without_boxes_that_scroll(browser, page):
+    browser.open(page, media="print")
+    assert browser.ask("[...document.querySelectorAll('.scroll')].every(box => getComputedStyle(box).overflowX === 'visible')")
+    assert browser.ask("getComputedStyle(document.querySelector('nav')).display") == "none"
+
+
+def test_the_structure_can_be_heard(browser, page):
+    browser.open(page)
+    assert browser.ask("document.querySelectorAll('h1').length") == 1
+    assert browser.ask("[...document.querySelectorAll('main table')].every(t => t.caption && t.caption.textContent.trim())")
+    assert browser.ask("[...document.querySelectorAll('th')].every(th => th.scope)")
+    assert browser.ask(
+        "[...document.querySelectorAll('.scroll')].every(box => box.tabIndex === 0 && box.getAttribute('aria-label'))"
+    )
+    duplicates = "(ids => ids.filter((id, i) => ids.indexOf(id) !== i))([...document.querySelectorAll('[id]')].map(n => n.id))"
+    assert browser.ask(duplicates) == []
+    links = "[...document.querySelectorAll('a[href^=\"#\"]')]"
+    assert browser.ask(f"{links}.every(a => document.getElementById(a.getAttribute('href').slice(1)))")
+
+
+def test_hostile_text_stays_text(browser, hostile_page, hostile):
+    browser.open(hostile_page)
+    assert_quiet(browser, hostile_page)
+    assert browser.ask("document.scripts.length") == 2
+    assert browser.ask("document.querySelectorAll('main b').length") == 0
+    assert "<b>bold</b>" in browser.ask("document.querySelector('h1').textContent")
+    assert hostile_page.stat().st_size <= 3_000_000
+    browser.click("[...document.querySelectorAll('td a[data-cell]')].at(-1)")
+    assert browser.ask("document.querySelectorAll('dialog b, dialog script').length") == 0
+    assert_quiet(browser, hostile_page)
+
+
+def test_a_page_of_holes_is_whole(browser, never_run, tmp_path):
+    path = write_report([findings(never_run.benchmark, never_run.store, "quick")], tmp_path)
+    browser.open(path)
+    assert_quiet(browser, path)
+    assert browser.ask("[...document.querySelectorAll('.word')].every(w => w.textContent === 'not run')")
+    assert browser.ask("document.querySelectorAll('td.hole code').length") > 0
