@@ -36,7 +36,7 @@ soak: $(VENV)/.test-tools  ## long kill and fuzz tests
 	@$(PYTEST) -m soak -q $(ARGS)
 
 bench: $(VENV)/.test-tools  ## speed comparisons
-	@$(PYTEST) bench --benchmark-disable-gc --benchmark-columns=min,median,iqr,rounds -q $(ARGS)
+	@$(PYTEST) bench -q $(ARGS)
 
 check: $(VENV)/.check-tools  ## lint, format, types, import floors
 	@$(BIN)/ruff check .
