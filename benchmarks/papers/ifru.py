@@ -78,20 +78,18 @@ TABLES = (
     ),
 )
 
+
+def _pruned_key(keep: float, selection: str) -> str:
+    return f"ifru_h1_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
+
+
 FIGURES = (
     Figure(
         "F1",
         "Pruning: nodes that may move",
         x="param:keep",
         y=("test/auc", "distance/test", "time/fit"),
-        series={
-            "endpoints only (0 hops)": tuple(f"ifru_h0_k{keep:g}" for keep in KEEPS),
-            "1 hop, by importance": tuple(f"ifru_h1_k{keep:g}" for keep in KEEPS),
-            **{
-                f"1 hop, {title}": tuple(f"ifru_h1_k{keep:g}_{name}" for keep in KEEPS[:-1])
-                for name, title in list(SELECTIONS.items())[1:]
-            },
-        },
+        series={title: tuple(_pruned_key(keep, name) for keep in KEEPS) for name, title in SELECTIONS.items()},
         tasks=(task_of("mf", 0.1).key,),
         x_title="share of the reachable nodes kept",
         caption="Is importance-based pruning worth it? The other selections keep equally many nodes.",

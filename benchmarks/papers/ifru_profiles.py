@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...baselines.unlearning.fine_tuning import FineTuning
 from ...baselines.unlearning.original import Original
 from ...baselines.unlearning.popularity import Popularity
@@ -16,10 +18,11 @@ from ..benchmark import Profile, Row, Scope, Timing
 from ..unlearning_task import UnlearningSpec
 
 # Rows. Trained rows inherit Original's lr, dim, init_std and l2, so that they differ from it in data alone.
+SISA_DIFFERS = "aggregated by learned attention, as IFRU's release does; the SISA paper averages"
 MAIN = (
     Row(Original, role="floor"),
     Row(Retrain, role="target", inherits="original"),
-    Row(SISA, inherits="original", differs="aggregated by learned attention, as IFRU's release does; the SISA paper averages"),
+    Row(SISA, inherits="original", differs=SISA_DIFFERS),
     Row(
         RecEraser, inherits="original", differs="centroids averaged per coordinate; the released code averages over coordinates too"
     ),
@@ -63,16 +66,14 @@ OLD_GRAPH = Row(
     IFRU, key="ifru_old_graph", title="IFRU, old graph kept", role="ablation", pinned={"graph_after": "full"}, inherits="ifru"
 )
 
-KEEPS = (0.2, 0.4, 0.6, 0.8, 1.0)
+KEEPS = (0.2, 0.4, 0.6, 0.8)  # of the nodes in reach of one hop; all of them is IFRU itself
 SELECTIONS = {"importance": "by importance", "random": "at random", "degree": "by degree", "gradient_norm": "by gradient norm"}
 
 
-def _pruned(hops: int, keep: float, selection: str = "importance") -> Row:
-    key = f"ifru_h{hops}_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
-    title = f"IFRU, {hops} hops, {100 * keep:g} % {SELECTIONS[selection]}"
-    return Row(
-        IFRU, key=key, title=title, role="ablation", pinned={"hops": hops, "keep": keep, "selection": selection}, inherits="ifru"
-    )
+def _pruned(keep: float, selection: str = "importance") -> Row:
+    key = f"ifru_h1_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
+    title = f"IFRU, {100 * keep:g} % {SELECTIONS[selection]}"
+    return Row(IFRU, key=key, title=title, role="ablation", pinned={"keep": keep, "selection": selection}, inherits="ifru")
 
 
 def _curved(curvature: str, title: str) -> Row:
@@ -82,8 +83,7 @@ def _curved(curvature: str, title: str) -> Row:
     )
 
 
-PRUNED = tuple(_pruned(hops, keep) for hops in (0, 1) for keep in KEEPS)
-PRUNED_OTHERWISE = tuple(_pruned(1, keep, selection) for selection in list(SELECTIONS)[1:] for keep in KEEPS[:-1])
+PRUNED = tuple(_pruned(keep, selection) for selection in SELECTIONS for keep in KEEPS)
 EXTRAS = (
     Row(
         Retrain,
@@ -153,12 +153,21 @@ def _quick_rows(task: UnlearningSpec) -> tuple[Row, ...]:
     """Small tables, and what ten sub-models cost on one task only; the rest are holes with their command."""
     kept = [row for row in _rows(task) if row.key != "ultrare" and (row.key not in SHARDED or task == QUICK_TASKS[1])]
     differs = "embeddings of 16 in this profile, and so in every row that inherits them"
-    small = Row(Original, role="floor", pinned={"dim": 16}, differs=differs)
-    return tuple(small if row.key == "original" else row for row in kept)
+    small = {
+        "original": Row(Original, role="floor", pinned={"dim": 16}, differs=differs),
+        "sisa": Row(
+            SISA, inherits="original", pinned={"aggregator_lr": 1.0}, differs=f"{SISA_DIFFERS}; not searched in this profile"
+        ),
+    }
+    return tuple(small.get(row.key, row) for row in kept)
+
+
+def _smoke_rows(task: UnlearningSpec) -> tuple[Row, ...]:
+    return _rows(task) if task.backbone == "mf" else _unsharded(task)
 
 
 def _standard_rows(task: UnlearningSpec) -> tuple[Row, ...]:
-    pruned = (*PRUNED, *PRUNED_OTHERWISE) if task == task_of("mf", 0.1) else ()
+    pruned = PRUNED if task == task_of("mf", 0.1) else ()
     old_graph = (OLD_GRAPH,) if task.backbone == "lightgcn" else ()
     return _rows(task, *EXTRAS, *old_graph, *pruned)
 
@@ -180,22 +189,36 @@ def _generic(task: UnlearningSpec) -> tuple[Row, ...]:
     return tuple(row for row in _rows(task) if row.key in kept)
 
 
-FIT_SECONDS = {"*": 0.4, "original": 1.0, "retrain": 1.0, "sisa": 12.0, "receraser": 5.0, "ultrare": 5.0, "popularity": 0.1}
+FIT_SECONDS = {"*": 0.3, "original": 1.0, "retrain": 1.2, "sisa": 18.0, "receraser": 5.0, "ultrare": 5.0, "popularity": 0.1}
 
-TIMED = Timing(
+REQUESTS = "craftbench.benchmarks.papers.ifru_timing:whole_requests"
+ALONE = "Each row's whole answer to the request, default settings, interleaved, two threads, alone on the machine."
+TIMED_QUICK = Timing(
     key="ml100k",
     title="One request on MovieLens 100K (MF, 2 % flipped)",
     task=QUICK_TASKS[0],
-    measure="craftbench.benchmarks.papers.ifru_timing:whole_requests",
+    measure=REQUESTS,
     repeats=3,
-    note="Each row's whole answer to the request, default settings, interleaved, two threads, alone on the machine.",
+    arguments={"steps": ["retrain", "retrain_row_sparse", "receraser", "scif", "ifru", "ifru_hop0"]},
+    note=ALONE,
+)
+TIMED = (
+    replace(TIMED_QUICK, repeats=5, arguments={}),
+    Timing(
+        key="large",
+        title="One request at the paper's size (MF, 2 % flipped, 1 M training rows)",
+        task=task_of("mf", 0.02, "sim-ratings-large"),
+        measure="craftbench.benchmarks.papers.ifru_timing:paper_size",
+        repeats=2,
+        note="Simulated ratings; ten epochs for every training; dense trainings are projected from their steps.",
+    ),
 )
 
 PROFILES = {
     "smoke": Profile(
         name="smoke",
         tasks=SMOKE_TASKS,
-        rows={task.key: _rows(task) for task in SMOKE_TASKS},
+        rows={task.key: _smoke_rows(task) for task in SMOKE_TASKS},
         seeds=2,
         trials=2,
         core_seconds=40,
@@ -210,7 +233,7 @@ PROFILES = {
         trials=3,
         core_seconds=300,
         fit_seconds=FIT_SECONDS,
-        timings=(TIMED,),
+        timings=(TIMED_QUICK,),
         deadline=120,
     ),
     "standard": Profile(
@@ -235,7 +258,7 @@ PROFILES = {
         trials=8,
         core_seconds=8 * 3600,
         fit_seconds=FIT_SECONDS,
-        timings=(TIMED,),
+        timings=TIMED,
         recheck=3,
         tuning_seeds=3,
         deadline=3600,

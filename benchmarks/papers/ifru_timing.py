@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,14 @@ STEPS: dict[str, tuple[type[Runner], dict[str, Any]]] = {
 }
 
 
-def whole_requests(task: UnlearningSpec, folder: Path, repeats: int) -> Seconds:
+def whole_requests(task: UnlearningSpec, folder: Path, repeats: int, steps: Sequence[str] = tuple(STEPS)) -> Seconds:
     """Seconds of each row's `fit` on the request, one after the other, `repeats` times; repeat k uses seed k in every row."""
     opened = task.open(folder)
-    seconds: Seconds = {name: [] for name in STEPS}
+    seconds: Seconds = {name: [] for name in steps}
     for seed in range(repeats):
         original = Original().fit(opened, Original.Params(), RunContext(seed))
-        for name, (runner, values) in STEPS.items():
+        for name in steps:
+            runner, values = STEPS[name]
             run = RunContext(seed, parents={"original": original})
             seconds[name].append(_timed(lambda: runner().fit(opened, runner.Params(**values), run)))  # noqa: B023 (called at once)
     return seconds
