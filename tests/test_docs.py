@@ -110,7 +110,7 @@ def _indented(text):
 
 
 def _examples(name):
-    """The indented blocks of a module's docstrings that are Python and bind something: an import, a class, an assignment of a call."""
+    """The indented blocks of a module's docstrings that are Python and import something or define a class."""
     source = Path(importlib.import_module(name).__file__)
     for node in ast.walk(ast.parse(source.read_bytes())):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
