@@ -13,7 +13,7 @@ _FACE = {
     "unlearn": "methods.ifru",
 }
 
-__all__ = ["__version__", "Runner", "Params", "check_runner", "unlearn"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["Params", "Runner", "__version__", "check_runner", "unlearn"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

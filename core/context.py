@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,12 @@ class RunContext:
 
     root: int
     folder: Path | None = None
-    parents: Mapping[str, Any] = field(default_factory=dict)
+    parents: Mapping[str, Any] = field(default_factory=dict[str, Any])
     deadline: float | None = None
     device: str = "cpu"
     listener: Callable[[int, float | None], None] = _ignore
-    clocks: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, float] = field(default_factory=dict)
+    clocks: dict[str, float] = field(default_factory=dict[str, float])
+    notes: dict[str, float] = field(default_factory=dict[str, float])
 
     def seed(self, stream: str) -> int:
         """The seed of a named stream: `run.seed("init")`, `run.seed("batches")`."""
@@ -71,7 +71,7 @@ class RunContext:
             raise DeadlineExceeded(f"the deadline passed at step {step}")
 
     @contextmanager
-    def clock(self, name: str) -> Iterator[None]:
+    def clock(self, name: str) -> Generator[None]:
         """Add the seconds spent inside to the clock `name`. Clocks are shown, never compared."""
         start = time.perf_counter()
         try:

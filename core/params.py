@@ -57,8 +57,8 @@ class Declared:
 
 
 def _field(default: Any, space: Space | None, minimum: float | None, maximum: float | None, grid: Any, help: str) -> Any:
-    extra = {"space": space, "grid": tuple(grid)}
-    return Field(default, ge=minimum, le=maximum, description=help, json_schema_extra=extra)  # pyright: ignore[reportArgumentType]
+    extra: Any = {"space": space, "grid": tuple(grid)}
+    return Field(default, ge=minimum, le=maximum, description=help, json_schema_extra=extra)
 
 
 def real(
@@ -94,8 +94,8 @@ def integer(
 def choice(default: T, *others: T, also: tuple[T, ...] = (), grid: tuple[T, ...] = (), help: str = "") -> Any:
     """One of the listed values is searched; the first is the default. Those in `also` can be set, but are never searched."""
     space = Space(choices=(default, *others))
-    extra = {"space": space, "grid": tuple(grid), "options": (default, *others, *also)}
-    return Field(default, description=help, json_schema_extra=extra)  # pyright: ignore[reportArgumentType]
+    extra: Any = {"space": space, "grid": tuple(grid), "options": (default, *others, *also)}
+    return Field(default, description=help, json_schema_extra=extra)
 
 
 def fixed(
@@ -107,8 +107,8 @@ def fixed(
     help: str = "",
 ) -> Any:
     """A value that can be set and is validated, but is never searched."""
-    extra = {"space": None, "grid": (), "options": options}
-    return Field(default, ge=minimum, le=maximum, description=help, json_schema_extra=extra)  # pyright: ignore[reportArgumentType]
+    extra: Any = {"space": None, "grid": (), "options": options}
+    return Field(default, ge=minimum, le=maximum, description=help, json_schema_extra=extra)
 
 
 class Params(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def __getitem__(self, rows: NDArray[np.generic]) -> Interactions:
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Interactions:
         """The rows that a boolean mask or an index array selects."""
         return Interactions(self.user[rows], self.item[rows], self.label[rows], self.users, self.items)
 
