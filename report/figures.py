@@ -143,6 +143,10 @@ def _panel(axis: Axes, panel: Panel, found: FigureFound) -> None:
         for label in axis.get_xticklabels():
             label.set_horizontalalignment("right")
     axis.yaxis.set_major_locator(MaxNLocator(5))
+    levels = sorted({point.x for points in panel.series.values() for point in points if isinstance(point.x, float)})
+    if 0 < len(levels) <= 6 and len(panel.series) > 1:  # a few settings: mark them, and nothing between
+        axis.set_xticks(levels, [f"{level:g}" for level in levels], minor=False)
+        axis.set_xticks([], minor=True)
 
 
 def _plain(text: str, most: int = 48) -> str:

@@ -109,7 +109,7 @@ def _figure(evidence: Evidence, figure: Figure) -> FigureFound:
     panels = tuple(
         Panel(
             title=evidence.tasks[group[0]]["dataset"] if over_tasks else group[0],
-            y_title=evidence.columns[key].title if key in evidence.columns else key,
+            y_title=_axis(evidence, key),
             scope=evidence.tasks[group[0]]["scope"],
             series={
                 title: points for title, rows in figure.series.items() if (points := _points(evidence, figure, rows, group, key))
@@ -122,9 +122,15 @@ def _figure(evidence: Evidence, figure: Figure) -> FigureFound:
     wanted = next((task for task in figure.tasks if task not in evidence.tasks), "")
     first = next(iter(figure.series.values()), ("",))[0]
     command = "" if drawn else evidence.command(profile=evidence.profile_with(first, wanted))
-    return FigureFound(
-        figure.id, figure.title, figure.caption, figure.x_title or figure.x.partition(":")[2], figure.log_x, drawn, command
-    )
+    kind, _, name = figure.x.partition(":")
+    x_title = figure.x_title or (_axis(evidence, name) if kind == "column" else name)
+    return FigureFound(figure.id, figure.title, figure.caption, x_title, figure.log_x, drawn, command)
+
+
+def _axis(evidence: Evidence, key: str) -> str:
+    """A column's title and unit, for an axis."""
+    column = evidence.columns.get(key)
+    return key if column is None else f"{column.title} [{column.unit}]" if column.unit else column.title
 
 
 def _points(evidence: Evidence, figure: Figure, rows: tuple[str, ...], tasks: list[str], key: str) -> tuple[Point, ...]:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from .latex import decimals_of, number
 from .panels import Panels
+from .rows import record_names, rows_made
 from .shapes import Cell, Findings, StudyFound
 
 _HERE = Path(__file__).parent
@@ -37,7 +38,8 @@ def render(all_findings: list[Findings], drawn: list[list[Drawn]]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    shown = {"number": number, "decimals": decimals_of, "seconds": in_seconds, "value": _value, "day": _day, "telling": _telling}
+    shown = {"number": number, "decimals": decimals_of, "seconds": in_seconds, "value": _value}
+    shown |= {"day": _day, "telling": _telling, "record_names": record_names}
     environment.filters.update(shown)
     papers = [_Paper(found, place, figures) for place, (found, figures) in enumerate(zip(all_findings, drawn, strict=True))]
     return environment.get_template("page.html.jinja").render(
@@ -54,10 +56,11 @@ class _Paper:
     def __init__(self, found: Findings, place: int, figures: list[Drawn]) -> None:
         self.found, self.place, self.figures = found, place, figures
         self.panels = Panels(found)
-        self._anchors = {(made.task, made.row): f"p{place}-row-{number}" for number, made in enumerate(found.made)}
+        self.rows = list(rows_made(found))
+        self._anchors = {row.key: f"p{place}-row-{number}" for number, row in enumerate(self.rows)}
 
-    def anchor(self, task: str, row: str) -> str:
-        return self._anchors.get((task, row), f"p{self.place}-rows")
+    def anchor(self, row: str) -> str:
+        return self._anchors.get(row, f"p{self.place}-rows")
 
     def cell(self, cell: Cell) -> str:
         """The key under which the page's script finds a number's panel."""

@@ -43,7 +43,7 @@ class Panels:
         return self._places.get((timing, step))
 
     def as_json(self) -> dict[str, Any]:
-        return {"cells": as_json(self._cells), "records": self._records, "pool": [json.loads(text) for text in self._pool]}
+        return {"cells": _short(as_json(self._cells)), "records": self._records, "pool": [json.loads(text) for text in self._pool]}
 
     def _add(self, key: Any, panel: dict[str, Any]) -> None:
         self._places[key] = len(self._cells)
@@ -69,7 +69,16 @@ class Panels:
     def _shown(self, path: str, record: dict[str, Any]) -> dict[str, Any]:
         apart = (*_SHARED, "id")  # the folder's name carries the beginning of the identity
         own = {name: value for name, value in record.items() if name not in apart and value not in (None, "", [], {})}
-        return {**as_json(own), "path": path, **{name: self._kept(record.get(name) or {}) for name in _SHARED}}
+        return {**_short(as_json(own)), "path": path, **{name: self._kept(record.get(name) or {}) for name in _SHARED}}
 
     def _kept(self, value: Any) -> int:
         return self._pool.setdefault(json.dumps(as_json(value), sort_keys=True), len(self._pool))
+
+
+def _short(value: Any) -> Any:
+    """The same with seven digits to a number, one more than the page shows."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {name: _short(each) for name, each in value.items()}
+    return [_short(each) for each in value] if isinstance(value, list) else value

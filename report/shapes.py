@@ -73,6 +73,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far one column stands as published: orders of pairs of rows, and lifts over the reference row, in per cent.
+
+    lifts: row title -> (published, reproduced).
+    """
+
+    column: str
+    agree: int
+    pairs: int
+    lifts: dict[str, tuple[float | None, float | None]]
+
+
+@dataclass(frozen=True)
 class Block:
     """One task of a table."""
 
@@ -81,6 +94,7 @@ class Block:
     scope: str
     labels: dict[str, str]
     lines: tuple[Line, ...]
+    agreements: tuple[Agreement, ...] = ()
 
     @property
     def hole(self) -> Cell | None:

@@ -12,7 +12,7 @@ from ..core.params import Space
 from .evidence import Evidence
 from .shapes import Failure, Made, StudyFound, Trial
 
-ENOUGH = 10  # finished trials below which an importance would be noise
+ENOUGH = 15  # finished trials below which an importance would be noise
 
 
 def study_of(evidence: Evidence, line: dict[str, Any]) -> StudyFound | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..benchmarks.benchmark import Column, Table
 from ..core.statistics import Estimate, holm, ratio, summary, two_sided
+from .agreement import agreements
 from .evidence import Evidence, Series, contrast, estimate
 from .shapes import Block, Cell, Heading, Line, TableFound, TimingFound
 
@@ -17,14 +18,15 @@ Published = dict[tuple[str, str, str, str], float]  # (table, dataset or task, r
 def table_of(evidence: Evidence, table: Table, published: Published, reference: Published) -> TableFound:
     """One table: a block for each of its tasks that the profile has."""
     asked = table.tasks or tuple(evidence.tasks)
-    blocks = tuple(_block(evidence, table, task, published, reference) for task in asked if task in evidence.tasks)
+    headings = tuple(Heading(c.key, c.title, c.unit, c.decimals, c.higher_is_better) for c in table.columns)
+    blocks = tuple(_block(evidence, table, task, headings, published, reference) for task in asked if task in evidence.tasks)
     absent = tuple((task, _elsewhere(evidence, task)) for task in asked if task not in evidence.tasks)
     return TableFound(
         id=table.id,
         title=table.title,
         caption=table.caption,
         reference=table.reference,
-        headings=tuple(Heading(c.key, c.title, c.unit, c.decimals, c.higher_is_better) for c in table.columns),
+        headings=headings,
         blocks=blocks,
         absent=absent,
         averages=_averages(table, blocks),
@@ -37,7 +39,9 @@ def _elsewhere(evidence: Evidence, task: str) -> str:
     return evidence.command(profile=name) if name else ""
 
 
-def _block(evidence: Evidence, table: Table, task: str, published: Published, reference: Published) -> Block:
+def _block(
+    evidence: Evidence, table: Table, task: str, headings: tuple[Heading, ...], published: Published, reference: Published
+) -> Block:
     facts = evidence.tasks[task]
     known: dict[str, Any] = {"published": published, "reference": reference}
     cells = {(row, column.key): _cell(evidence, table, task, row, column, known) for row in table.rows for column in table.columns}
@@ -48,7 +52,8 @@ def _block(evidence: Evidence, table: Table, task: str, published: Published, re
         line = evidence.lines.get((task, row)) or _declared(evidence, row)
         listed = tuple(cells[row, column.key] for column in table.columns)
         lines.append(Line(row, line["title"], line["role"], line["differs"], listed))
-    return Block(task, facts["dataset"], facts["scope"], facts["labels"], tuple(lines))
+    compared = tuple(agreements(tuple(lines), headings, table.reference))
+    return Block(task, facts["dataset"], facts["scope"], facts["labels"], tuple(lines), compared)
 
 
 def _declared(evidence: Evidence, row: str) -> dict[str, Any]:

@@ -32,11 +32,11 @@ def write_report(all_findings: list[Findings], out: Path) -> Path:
 
 
 def _within(figures: list[Drawn], room: int) -> Iterator[Drawn]:
-    """The figures of a paper, those of single searches only while there is room for them in the page."""
+    """The figures of a paper; those of its searches only while there is room for them in the page."""
     for each in figures:
-        if each.kind == "landscape":
+        if each.kind != "figure":
             room -= len(each.svg.encode())
-        yield replace(each, svg=Markup("")) if each.kind == "landscape" and room < 0 else each
+        yield replace(each, svg=Markup("")) if each.kind != "figure" and room < 0 else each
 
 
 def _write_tables(found: Findings, folder: Path) -> None:

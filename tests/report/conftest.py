@@ -30,6 +30,8 @@ from craftbench.core.metrics.groups import group_sums
 from craftbench.core.params import Params, real
 from craftbench.core.runner import Runner
 from craftbench.core.task import Task
+from craftbench.report.findings import findings
+from craftbench.report.write import write_report
 from safetensors.numpy import save
 
 SEEDS, GROUPS = 5, 40
@@ -191,7 +193,7 @@ class Writer:
             name: {"low": s.low, "high": s.high, "log": s.log, "choices": None, "integer": False}
             for name, s in Settings.spaces().items()
         }
-        number = 0 if hole else 12 if row == "unlearn" and task is REAL else 3
+        number = 0 if hole else 16 if row == "unlearn" and task is REAL else 3
         trials = [self.trial(task, row, each, fingerprint) for each in range(number)]
         finals = [None] * SEEDS if hole else [self.final(task, row, seed, fingerprint) for seed in range(SEEDS)]
         settings = [
@@ -221,7 +223,7 @@ class Writer:
             "role": "baseline",
             "runner": row,
             "runner_class": "x:Y",
-            "differs": f"vote instead of attention {self.hostile}" if row == "shards" else "",
+            "differs": f"vote instead of attention {self.hostile}".strip() if row == "shards" else "",
             "pinned": {},
             "inherits": None,
             "hole": None,
@@ -330,6 +332,12 @@ def world(root: Path, hostile: str = "") -> World:
 def run_once(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A finished run; tests only read it."""
     return world(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def report(run_once: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of that run, with its files beside it."""
+    return write_report([findings(run_once.benchmark, run_once.store, "quick")], tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import select
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from craftbench.report.findings import findings
@@ -117,13 +118,16 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(run_once, tmp_path_factory):
-    return write_report([findings(run_once.benchmark, run_once.store, "quick")], tmp_path_factory.mktemp("report"))
+def page(report):
+    return report
 
 
 @pytest.fixture(scope="module")
 def hostile_page(hostile, tmp_path_factory):
-    return write_report([findings(hostile.benchmark, hostile.store, "quick")], tmp_path_factory.mktemp("hostile-report"))
+    found = findings(hostile.benchmark, hostile.store, "quick")
+    return write_report(
+        [replace(found, figures=found.figures[:1], studies=found.studies[:1])], tmp_path_factory.mktemp("hostile-report")
+    )
 
 
 # the page unpacks its records while it loads, so a panel opens a moment after the click

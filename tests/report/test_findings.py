@@ -136,7 +136,7 @@ def test_an_equivalence_without_a_control_that_differs_is_inconclusive(run_once)
 def test_searches_say_how_they_went(found):
     studies = {(study.task, study.row): study for study in found.studies}
     searched = studies["ml/mf/flip-10", "unlearn"]
-    assert len(searched.trials) == 12
+    assert len(searched.trials) == 16
     assert searched.edges == ("damping",)  # 1e-3 is the end of its range
     assert set(searched.importance) == {"damping", "lr"}
     assert studies["ml/mf/flip-10", "original"].importance == {}  # 3 trials say nothing
