@@ -1,0 +1,43 @@
+"""A training step at the paper's size: Adam on a batch's rows against Adam over the whole table."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from craftbench.benchmarks.papers.ifru_timing import PAPER_SIZE, SHARDS, released_step, steps_an_epoch
+from craftbench.models.pointwise import FactorParams, build, stepper
+
+from .interleave import Race, interleave
+
+
+def test_seconds_of_an_epoch(large_task, ledger):
+    """Projected: seconds of a step x steps in an epoch; the row-sparse step is the mean of 50 in a row."""
+    rows = large_task.retained
+    batches = itertools.cycle(
+        zip(*(torch.tensor(column).split(2048) for column in (rows.user, rows.item, rows.label)), strict=True)
+    )
+    row_sparse, dense = (FactorParams(**{**PAPER_SIZE, "optimiser": name}) for name in ("row_sparse_adam", "adam"))
+    nodes = rows.users + rows.items
+    trainings = {
+        "row-sparse Adam": stepper(build("mf", rows, row_sparse, torch.Generator()), row_sparse),
+        "dense Adam, fused": stepper(build("mf", rows, dense, torch.Generator()), dense),
+        "torch.optim.Adam (as released)": released_step(rows.users, nodes, dense),
+    }
+    steps = {name: lambda step=step: step(*next(batches)) for name, step in trainings.items()}
+    race = interleave("Retrain epoch, 1 M rows, projected", steps, rounds=20, calls={"row-sparse Adam": 50})
+    epoch = Race(race.title, {name: [s * steps_an_epoch(rows) for s in seconds] for name, seconds in race.seconds.items()})
+    ledger.add(epoch, "torch.optim.Adam (as released)", "row-sparse Adam", target=5.0)
+    ledger.add(epoch, "dense Adam, fused", "row-sparse Adam", target=5.0)
+
+
+def test_seconds_of_a_shard_step(large_task, ledger):
+    """The released shard methods keep one table of all shards, and Adam moves all of it for a batch of one shard."""
+    rows, params = large_task.retained, FactorParams(**{**PAPER_SIZE, "optimiser": "adam"})
+    batch = [torch.tensor(column[:2048]) for column in (rows.user, rows.item, rows.label)]
+    steps = {
+        f"a table of {SHARDS} shards": released_step(rows.users, rows.users + rows.items, params, SHARDS),
+        "its own table": released_step(rows.users, rows.users + rows.items, params),
+    }
+    race = interleave("shard step as released, 1 M rows", {name: lambda f=f: f(*batch) for name, f in steps.items()}, rounds=5)
+    ledger.add(race, f"a table of {SHARDS} shards", "its own table")
