@@ -11,7 +11,7 @@ import craftbench.benchmarks.catalogue as catalogue
 import toybench
 from craftbench.cli import main
 
-local.PRELOAD = "toybench"  # no torch, so that a driver starts in half a second
+local.PRELOAD = "toypreload"  # no torch, so that a driver starts in half a second
 catalogue.benchmark = lambda name: toybench.toy(**json.loads(os.environ.get("TOY_PROFILE", "{}")))
 
 if __name__ == "__main__":
