@@ -5,9 +5,15 @@ import os
 import socket
 
 import pytest
+from hypothesis import settings
 
 for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[threads] = "1"  # before any test imports torch: digits must not depend on the machine
+
+
+# The same examples every time, and no test that fails because the machine is busy.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True, scope="session")
