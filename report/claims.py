@@ -68,7 +68,8 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     name = f"{sign.join(titles)} in {column.title if column else declared.column}" + (f" on {task}" if task else "")
     missing = ""
     if found is None:
-        missing = "the two rows share no finished seed"
+        timed = declared.column.startswith("timing/")
+        missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
     elif any(carried is not None and 0 < carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
         found, missing = None, f"fewer than {THIN} users or positives carry it"
     return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
@@ -87,9 +88,8 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
     found = verdicts.verdict(declared)
     parts = [_part(part, each, claim) for part, each in zip(found.parts, tested, strict=True)]
     parts += [_control(each) for each in controls]
-    missing = sorted({f"{each.name}: {each.missing}" for each in tested if each.missing})
-    reason = found.reason if found.word != "not run" or not missing else f"{'; '.join(missing)}."
-    notes = [claim.note] if claim.note else []
+    reason = _unrun(tested) if found.word == "not run" else found.reason
+    notes = [claim.note.rstrip(".")] if claim.note else []
     seeds = min((each.estimate.n_seeds for each in tested if each.estimate and each.task), default=claim.seeds)
     if seeds < claim.seeds:
         notes.append(f"declared for {claim.seeds} seeds; {seeds} were run")
@@ -106,10 +106,20 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
         reason=reason,
         parts=tuple(parts),
         tasks=tuple(dict.fromkeys(each.task for each in placed if each.task)),
-        note="; ".join(notes),
+        note=". ".join(each[0].upper() + each[1:] for each in notes),
         command=_command(evidence, claim) if found.word == "not run" else "",
         exploratory=bool(evidence.plan.get("exploratory")),
     )
+
+
+def _unrun(tested: list[_Contrast]) -> str:
+    """Why a claim cannot be judged: what is missing, said once, and where."""
+    names: dict[str, list[str]] = {}
+    for each in tested:
+        if each.missing:
+            names.setdefault(each.missing, []).append(each.name)
+    said = "; ".join(f"{why}: {', '.join(where)}" for why, where in names.items())
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _declared(claim: Claim, each: _Contrast, controls: list[_Contrast]) -> verdicts.Contrast:

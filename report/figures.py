@@ -57,7 +57,8 @@ def _style() -> Iterator[None]:
     lines = {"axes.linewidth": 0.6, "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(), warnings.catch_warnings(), sns.axes_style("whitegrid", {"font.family": ["DejaVu Sans"]}):
         warnings.filterwarnings("ignore", message=r"Glyph \d+")  # the browser has the letters that this font lacks
-        mpl.rcParams.update({**colours, **sizes, **fixed, **lines, "axes.titlelocation": "left"})
+        settings: dict[Any, Any] = {**colours, **sizes, **fixed, **lines, "axes.titlelocation": "left"}
+        mpl.rcParams.update(settings)
         yield
 
 
@@ -125,7 +126,7 @@ def _panel(axis: Axes, panel: Panel, found: FigureFound) -> None:
             x,
             y,
             yerr=[below, above],
-            fmt=MARKS[place % len(MARKS)] + ("-" if ordered else ""),
+            fmt=_mark(place) + ("-" if ordered else ""),
             color=SERIES[place % len(SERIES)],
             label=_plain(title),
             markersize=4,
@@ -149,6 +150,11 @@ def _panel(axis: Axes, panel: Panel, found: FigureFound) -> None:
         axis.set_xticks([], minor=True)
 
 
+def _mark(place: int) -> str:
+    """A marker for each series: when the colours begin again, another one goes with each."""
+    return MARKS[(place + place // len(SERIES)) % len(MARKS)]
+
+
 def _plain(text: str, most: int = 48) -> str:
     """Text that matplotlib sets as it is: no mathematics, no markup, not endless."""
     text = "".join(each for each in text if each.isprintable() and each not in "\u202a\u202b\u202c\u202d\u202e").replace("$", r"\$")
@@ -168,7 +174,7 @@ def histories(studies: tuple[StudyFound, ...], title: str) -> Figure:
                 seconds.append((spent, best))
             for axis, curve in zip(axes, (trials, seconds), strict=True):
                 kept = [point for point in curve if point[1] > float("-inf")]
-                look: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "marker": MARKS[place % len(MARKS)]}
+                look: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "marker": _mark(place)}
                 x, y = [point[0] for point in kept], [point[1] for point in kept]
                 axis.step(x, y, where="post", label=_plain(study.title), linewidth=1.2, markersize=3.5, **look)
         axes[0].set_xlabel("trials")
@@ -188,7 +194,8 @@ def landscape(study: StudyFound) -> Figure:
     with _style():
         figure = Figure(figsize=(7.4, 2.4 + 2.1 * -(-len(names) // 3)), layout="constrained")
         FigureCanvasAgg(figure)
-        top, below = figure.subfigures(2, 1, height_ratios=[2.3, 2.1 * -(-len(names) // 3)])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[2.3, 2.1 * -(-len(names) // 3)])
+        top, below = parts
         left, right = top.subplots(1, 2, width_ratios=[1, 2])
         _importance(left, study)
         _parallel(right, study, done)

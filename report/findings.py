@@ -42,7 +42,7 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         tables=tuple(table_of(evidence, table, published, reference) for table in benchmark.tables),
         figures=tuple(_figure(evidence, figure) for figure in benchmark.figures),
         timings=tuple(timing_of(evidence, timing) for timing in evidence.plan.get("timings", [])),
-        studies=tuple(study for line in lines if (study := study_of(evidence, line)) is not None),
+        studies=tuple(study for line in lines if (study := study_of(evidence, line)) and study.trials),
         made=made,
         failures=tuple(failure for line in lines for failure in failures_of(evidence, line)),
         records=_records(evidence, lines),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .latex import decimals_of, number
 from .panels import Panels
 from .rows import record_names, rows_made
-from .shapes import Cell, Findings, StudyFound
+from .shapes import Block, Cell, Findings, Line, StudyFound
 
 _HERE = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def render(all_findings: list[Findings], drawn: list[list[Drawn]]) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     shown = {"number": number, "decimals": decimals_of, "seconds": in_seconds, "value": _value}
-    shown |= {"day": _day, "telling": _telling, "record_names": record_names}
+    shown |= {"day": _day, "telling": _telling, "record_names": record_names, "coded": _coded}
     environment.filters.update(shown)
     papers = [_Paper(found, place, figures) for place, (found, figures) in enumerate(zip(all_findings, drawn, strict=True))]
     return environment.get_template("page.html.jinja").render(
@@ -56,7 +56,8 @@ class _Paper:
     def __init__(self, found: Findings, place: int, figures: list[Drawn]) -> None:
         self.found, self.place, self.figures = found, place, figures
         self.panels = Panels(found)
-        self.rows = list(rows_made(found))
+        self.rows = [row for row in rows_made(found) if row.fits or found.tables]
+        self._made = {(made.task, made.row) for made in found.made}
         self._anchors = {row.key: f"p{place}-row-{number}" for number, row in enumerate(self.rows)}
 
     def anchor(self, row: str) -> str:
@@ -71,6 +72,28 @@ class _Paper:
 
     def _key(self, panel: int | None) -> str:
         return "" if panel is None else f"{self.place}.{panel}"
+
+    def shown(self, block: Block) -> list[Line]:
+        """The lines of a block that this profile runs, or that have something published."""
+        return [line for line in block.lines if not self._left_out(line)]
+
+    def left_out(self, block: Block) -> list[tuple[str, str, str]]:
+        """The others, by the reason: (reason, their titles, the command that runs them all)."""
+        groups: dict[tuple[str, str], list[Line]] = {}
+        for line in block.lines:
+            if (hole := line.hole) is not None and self._left_out(line):
+                groups.setdefault((hole.reason, hole.command.partition(" --runner")[0]), []).append(line)
+        return [
+            (
+                reason,
+                ", ".join(line.title for line in lines),
+                " --runner ".join([run, *(line.row for line in lines)]) if run else "",
+            )
+            for (reason, run), lines in groups.items()
+        ]
+
+    def _left_out(self, line: Line) -> bool:
+        return line.hole is not None and (line.cells[0].task, line.row) not in self._made
 
     def drawn(self, kind: str) -> list[Drawn]:
         """Figures of the paper ("figure"), of its searches by task ("search"), and of single searches ("landscape")."""
@@ -104,3 +127,11 @@ def _day(text: str) -> str:
 def _telling(labels: dict[str, str], dataset: str) -> list[str]:
     """The labels of a task that say something by themselves: not its dataset, not a bare number."""
     return [text for text in labels.values() if text != dataset and not text.replace(".", "", 1).isdigit()]
+
+
+def _coded(text: str) -> Markup:
+    """Text with `code` between backticks."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )

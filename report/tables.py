@@ -101,12 +101,7 @@ def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[
     if hole:
         return "hole", hole["reason"], hole["command"]
     if line is None:
-        elsewhere = evidence.profile_with(row, task)
-        if elsewhere == evidence.profile.name:
-            elsewhere = evidence.profile_with(row)
-        if elsewhere == evidence.profile.name:
-            return "hole", "no profile runs this row on this task", ""
-        return "hole", f"not in the {evidence.profile.name} profile", evidence.command(row=row, profile=elsewhere)
+        return _absent(evidence, task, row)
     if line.get("hole"):
         return "hole", line["hole"]["reason"], line["hole"]["command"]
     missing = [path for path, value in zip(series.paths, series.values, strict=True) if value is None]
@@ -122,6 +117,17 @@ def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[
     if series.seeds:
         return "partial", f"{len(missing)} of {len(series.values)} seeds missing: {reason}", again
     return status, reason, "" if status == "cannot" else again
+
+
+def _absent(evidence: Evidence, task: str, row: str) -> tuple[str, str, str]:
+    """A row that this profile does not run on a task: which one does."""
+    here = evidence.profile.name
+    same, other = evidence.profile_with(row, task), evidence.profile_with(row)
+    if same != here:
+        return "hole", f"not in the {here} profile", evidence.command(row=row, profile=same)
+    if other != here:
+        return "hole", f"not in the {here} profile; {other} has it on other tasks", evidence.command(row=row, profile=other)
+    return "hole", "no profile runs it on this task", ""
 
 
 def _marked(

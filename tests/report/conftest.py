@@ -186,7 +186,8 @@ class Writer:
             "lines": lines,
             "timings": timings,
         }
-        self.store.write_plain("plans/invented.quick.json", json.dumps(content))
+        for profile in ("quick", "sweep"):
+            self.store.write_plain(f"plans/invented.{profile}.json", json.dumps({**content, "profile": profile}))
 
     def line(self, task: Invented, row: str, fingerprint: str, hole: Any) -> dict[str, Any]:
         space = {

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from craftbench.benchmarks.benchmark import Contrast
 from craftbench.core.statistics import difference, holm, summary, two_sided
 from craftbench.report.findings import findings, results
 from craftbench.report.shapes import as_json
@@ -124,13 +125,37 @@ def test_a_verdict_names_what_could_have_been_seen_and_how_to_judge_what_was_not
     assert 0 < verdicts["C1"].parts[0].visible < 0.004
     assert verdicts["C1"].parts[1].control
     assert verdicts["C5"].command == "craftbench run invented --profile standard"
-    assert "not on this machine" in verdicts["C3"].note
+    assert verdicts["C3"].note == "Not on this machine, so not judged: away/mf/flip-10"
 
 
 def test_an_equivalence_without_a_control_that_differs_is_inconclusive(run_once):
     claims = tuple(dataclasses.replace(claim, controls=()) for claim in run_once.benchmark.claims if claim.id == "C1")
     (verdict,) = findings(dataclasses.replace(run_once.benchmark, claims=claims), run_once.store, "quick").verdicts
     assert verdict.word == "inconclusive"
+
+
+def judged(world, **changes):
+    claim = dataclasses.replace(next(each for each in world.benchmark.claims if each.id == "C1"), **changes)
+    return findings(dataclasses.replace(world.benchmark, claims=(claim,)), world.store, "quick").verdicts[0]
+
+
+def test_what_few_carry_decides_nothing(run_once):
+    verdict = judged(run_once, contrasts=(Contrast("unlearn", "retrain", "test/auc_and", "ml/mf/flip-10"),))
+    assert verdict.word == "not run"
+    assert verdict.reason.startswith("Fewer than 100 users or positives carry it: Unlearn - Retrain in AUC-and")
+
+
+def test_a_trend_is_the_slope_over_the_number_in_the_label_that_differs(run_once, found):
+    differences = []
+    for block in (1, 0):  # 2 % and 10 % flipped
+        ours, theirs = cell(found, "retrain", block=block), cell(found, "original", block=block)
+        differences.append(np.subtract(ours.values, theirs.values))
+    verdict = next(each for each in found.verdicts if each.claim == "C6")
+    assert verdict.parts[0].estimate == pytest.approx(np.mean(differences[1] - differences[0]) / 8)
+
+
+def test_fewer_seeds_than_declared_are_said(run_once):
+    assert "Declared for 20 seeds; 5 were run" in judged(run_once, seeds=20).note
 
 
 def test_searches_say_how_they_went(found):

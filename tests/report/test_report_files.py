@@ -69,3 +69,17 @@ def test_settings_of_a_row_stand_side_by_side_only_where_tasks_differ(found):
     assert rows["unlearn"].fits == sum(made.fits for made in found.made if made.row == "unlearn")
     assert rows["shards"].differs == ("vote instead of attention",)
     assert rows["unlearn"].command == "craftbench run invented --profile quick --runner unlearn"
+
+
+@pytest.mark.slow
+def test_a_sweep_is_a_report_of_its_searches_alone(run_once, tmp_path):
+    quick = run_once.benchmark.profile("quick")
+    only = replace(run_once.benchmark, profiles={"sweep": replace(quick, name="sweep")}, tables=(), figures=(), claims=())
+    found = findings(only, run_once.store, "sweep")
+    assert len(found.studies) > 10
+    page = write.write_report([replace(found, studies=found.studies[:3])], tmp_path).read_text()
+    assert "How the searches went" in page
+    assert "parallel coordinates" in page
+    assert "the edge of its range" in page
+    assert "Verdicts on" not in page
+    assert 'id="p0-tables"' not in page
