@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,6 +130,7 @@ class Evidence:
                 found.append(self._derived(column, task, path, seed))
             else:
                 found.append(self._measured(path, record, key))
+        found = [None if each is None or not math.isfinite(each.value) else each for each in found]
         present = [each for each in found if each is not None]
         without = [each.leave_out for each in present]
         same = all(each is not None and len(each) == len(without[0]) for each in without if without[0] is not None)

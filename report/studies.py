@@ -58,15 +58,14 @@ def space_of(plain: dict[str, Any]) -> Space:
 def _trial(number: int, record: Record, space: dict[str, Any], objective: str) -> Trial:
     result, params = record["result"], record["cell"]["params"]
     value = result.get("metrics", {}).get(objective) if result["status"] == "ok" else None
+    value = value if value is not None and math.isfinite(value) else None
     searched = {name: params[name] for name in space if name in params}
     return Trial(number, result["status"], value, float(record["provenance"]["seconds"]), searched, result.get("reason", ""))
 
 
 def importance(trials: tuple[Trial, ...], spaces: dict[str, Space]) -> dict[str, float]:
     """PED-ANOVA importance of each hyperparameter (Watanabe et al., IJCAI 2023); empty with too few finished trials."""
-    done = [
-        trial for trial in trials if trial.value is not None and math.isfinite(trial.value) and trial.params.keys() == spaces.keys()
-    ]
+    done = [trial for trial in trials if trial.value is not None and trial.params.keys() == spaces.keys()]
     if len(done) < ENOUGH or len({trial.value for trial in done}) < 2:
         return {}
     import optuna  # imported here: it takes half a second, and most reports have too few trials

@@ -111,7 +111,11 @@ def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[
     records = [record for path in missing if (record := evidence.record(path)) is not None]
     ended = [record["result"] for record in records if record["result"]["status"] != "ok"]
     status = ended[0]["status"] if ended else "hole"
-    reason = ended[0]["reason"] if ended else ("a row that it is compared with is missing" if records else "not run")
+    reason = (
+        ended[0]["reason"]
+        if ended
+        else ("undefined on these rows, or the row it is compared with is missing" if records else "not run")
+    )
     if status == "failed":
         again += " --retry failed"
     if series.seeds:
@@ -126,7 +130,7 @@ def _absent(evidence: Evidence, task: str, row: str) -> tuple[str, str, str]:
     if same != here:
         return "hole", f"not in the {here} profile", evidence.command(row=row, profile=same)
     if other != here:
-        return "hole", f"not in the {here} profile; {other} has it on other tasks", evidence.command(row=row, profile=other)
+        return "hole", f"not in the {here} profile; on other tasks in {other}", evidence.command(row=row, profile=other)
     return "hole", "no profile runs it on this task", ""
 
 

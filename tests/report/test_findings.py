@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from craftbench.benchmarks.benchmark import Contrast
+from craftbench.benchmarks.store import Store
 from craftbench.core.statistics import difference, holm, summary, two_sided
 from craftbench.report.findings import findings, results
 from craftbench.report.shapes import as_json
@@ -182,6 +183,18 @@ def test_figures_have_a_point_for_each_row_or_task(found):
     assert [(panel.title, panel.y_title) for panel in rows.panels] == [("ml/mf/flip-10", "AUC"), ("ml/mf/flip-10", "distance")]
     assert hole.panels == ()
     assert "standard" in hole.command
+
+
+def test_a_metric_that_is_undefined_is_a_hole(run_once, tmp_path):
+    store = Store(tmp_path)
+    path = "cells/invented/ml/mf/flip-10/original/final-0-0123456789ab"
+    record = {name: dict(part) if isinstance(part, dict) else part for name, part in run_once.store.read(path).items()}
+    record["result"]["metrics"] = {"test/auc": float("nan")}
+    store.write(path, record, {})
+    plan = run_once.store.folder("plans/invented.quick.json").read_text()
+    store.write_plain("plans/invented.quick.json", plan)
+    shown = cell(findings(run_once.benchmark, store, "quick"), "original")
+    assert (shown.mean, shown.status) == (None, "hole")
 
 
 def test_results_are_one_object_per_cell(found):
