@@ -153,6 +153,7 @@ def parse_space(text: str, params: type[Params]) -> tuple[str, Space]:
     kind, values = match[1], [params.parse(name, each.strip()) for each in match[2].split(",")]
     if kind == "choice":
         return name, Space(choices=tuple(values))
-    if len(values) != 2 or not values[0] < values[1] or (kind == "log" and values[0] <= 0):
+    numbers = all(isinstance(value, int | float) for value in values)
+    if not numbers or len(values) != 2 or not values[0] < values[1] or (kind == "log" and values[0] <= 0):
         raise UsageError(f"--space {text!r} needs two increasing numbers (above zero for log)")
     return name, Space(low=values[0], high=values[1], log=kind == "log", integer=kind == "int")
