@@ -53,17 +53,16 @@ def whole_requests(task: UnlearningSpec, folder: Path, repeats: int, steps: Sequ
     return seconds
 
 
-# At the paper's size a dense Retrain takes an hour. So every training has the same fixed number of epochs (validation AUC still
-# grows then), the row-sparse Retrain is run, and the dense ones are projected from their steps.
+# At the paper's size a dense Retrain takes many minutes, and released shards take hours. So every training has the same fixed number
+# of epochs (validation AUC still grows then), the row-sparse Retrain is run, and the dense ones are projected from their steps.
 PAPER_SIZE = {"dim": 64, "lr": 3e-2, "init_std": 3e-2, "l2": 1e-6, "max_epochs": 10, "optimiser": "row_sparse_adam"}
 SHARDS = 10
-DENSE_STEPS = 20
 
 
-def paper_size(task: UnlearningSpec, folder: Path, repeats: int) -> Seconds:
+def paper_size(task: UnlearningSpec, folder: Path, repeats: int, steps: int = 20) -> Seconds:
     """Seconds of a request at the paper's size: IFRU and the row-sparse Retrain in full, dense trainings projected.
 
-    A `_projected` entry is the median of 20 steps x steps an epoch x the row-sparse Retrain's epochs, on the retained rows.
+    A `_projected` entry is the median of `steps` steps x steps an epoch x the row-sparse Retrain's epochs, on the retained rows.
     """
     opened = task.open(folder)
     original = Original().fit(opened, Original.Params(**PAPER_SIZE), RunContext(0))
@@ -74,7 +73,7 @@ def paper_size(task: UnlearningSpec, folder: Path, repeats: int) -> Seconds:
         for name, hops in (("ifru", 1), ("ifru_hop0", 0)):
             run = RunContext(seed, parents={"original": original})
             took[name] = _timed(lambda: IFRU().fit(opened, IFRU.Params(hops=hops), run))  # noqa: B023
-        for name, step_seconds in dense_steps(opened).items():
+        for name, step_seconds in dense_steps(opened, steps).items():
             took[name] = step_seconds * retrain.notes["epochs"] * steps_an_epoch(opened.retained)
         for name, value in took.items():
             seconds.setdefault(name, []).append(value)
@@ -85,7 +84,7 @@ def steps_an_epoch(rows: Interactions, batch_size: int = 2048) -> int:
     return math.ceil(len(rows) / batch_size)
 
 
-def dense_steps(task: UnlearningTask) -> dict[str, float]:
+def dense_steps(task: UnlearningTask, steps: int) -> dict[str, float]:
     """Seconds of one dense mini-batch step of Retrain as released, of Retrain here, and of a shard as released."""
     nodes, params = task.train.users + task.train.items, FactorParams(**{**PAPER_SIZE, "optimiser": "adam"})
     trainings: dict[str, Callable[[], Step]] = {
@@ -93,10 +92,10 @@ def dense_steps(task: UnlearningTask) -> dict[str, float]:
         "retrain_fused_projected": lambda: stepper(build("mf", task.retained, params, torch.Generator()), params),
         "shards_released_projected": lambda: released_step(task.train.users, nodes, params, SHARDS),
     }
-    return {name: median_step(make(), task.retained) for name, make in trainings.items()}
+    return {name: median_step(make(), task.retained, steps) for name, make in trainings.items()}
 
 
-def median_step(step: Step, rows: Interactions, steps: int = DENSE_STEPS, batch_size: int = 2048) -> float:
+def median_step(step: Step, rows: Interactions, steps: int, batch_size: int = 2048) -> float:
     """Median seconds of `steps` steps on successive batches of `rows`, after one that does not count."""
     columns = (torch.tensor(column).split(batch_size) for column in (rows.user, rows.item, rows.label))
     seconds = [_timed(lambda: step(*batch)) for batch in islice(zip(*columns, strict=True), steps + 1)]  # noqa: B023
