@@ -234,7 +234,7 @@ PROFILES = {
         core_seconds=300,
         fit_seconds=FIT_SECONDS,
         timings=(TIMED_QUICK,),
-        deadline=120,
+        deadline=600,
     ),
     "standard": Profile(
         name="standard",
