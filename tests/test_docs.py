@@ -220,6 +220,7 @@ def test_the_papers_page_names_every_row_and_claim():
         declared = benchmark(paper)
         rows = {row.key for profile in declared.profiles.values() for rows in profile.rows.values() for row in rows}
         assert {row for row in rows if row not in told and not row.startswith(families)} == set()
+        assert [name for name in families if not any(row.startswith(name) for row in rows)] == []
         wanted = [*declared.claims, *declared.tables, *declared.figures]
         assert [each.id for each in wanted if not re.search(rf"\b{each.id}\b", text)] == []
 
