@@ -53,8 +53,8 @@ def whole_requests(task: UnlearningSpec, folder: Path, repeats: int, steps: Sequ
     return seconds
 
 
-# At the paper's size a dense Retrain takes many minutes, and released shards take hours. So every training has the same fixed number
-# of epochs (validation AUC still grows then), the row-sparse Retrain is run, and the dense ones are projected from their steps.
+# At the paper's size a dense Retrain takes many minutes, and released shards take hours. So every training has the same number of
+# epochs (validation AUC still grows then), the row-sparse Retrain is run, and the dense ones are projected from their steps.
 PAPER_SIZE = {"dim": 64, "lr": 3e-2, "init_std": 3e-2, "l2": 1e-6, "max_epochs": 10, "optimiser": "row_sparse_adam"}
 SHARDS = 10
 
