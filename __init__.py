@@ -1,4 +1,4 @@
-"""CraftBench: five recommender-system papers reproduced, and room for your own method beside them."""
+"""CraftBench: recommender-system papers reproduced, and room for your own method beside them."""
 
 from __future__ import annotations
 
