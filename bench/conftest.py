@@ -69,8 +69,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(_ledger.markdown())
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _write_results() -> Iterator[None]:
+    """After every test, so that a session that is cut short leaves what it had."""
     yield
     if _ledger.comparisons or _ledger.numbers:
         _ledger.write(OUT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import torch
-from craftbench.benchmarks.papers.ifru_timing import PAPER_SIZE, SHARDS, released_step, steps_an_epoch
+from craftbench.benchmarks.papers.ifru_timing import PAPER_SIZE, released_step, steps_an_epoch
 from craftbench.models.pointwise import FactorParams, build, stepper
 
 from .interleave import Race, interleave
@@ -29,15 +29,3 @@ def test_seconds_of_an_epoch(large_task, ledger):
     epoch = Race(race.title, {name: [s * steps_an_epoch(rows) for s in seconds] for name, seconds in race.seconds.items()})
     ledger.add(epoch, "torch.optim.Adam (as released)", "row-sparse Adam", target=5.0)
     ledger.add(epoch, "dense Adam, fused", "row-sparse Adam", target=5.0)
-
-
-def test_seconds_of_a_shard_step(large_task, ledger):
-    """The released shard methods keep one table of all shards, and Adam moves all of it for a batch of one shard."""
-    rows, params = large_task.retained, FactorParams(**{**PAPER_SIZE, "optimiser": "adam"})
-    batch = [torch.tensor(column[:2048]) for column in (rows.user, rows.item, rows.label)]
-    steps = {
-        f"a table of {SHARDS} shards": released_step(rows.users, rows.users + rows.items, params, SHARDS),
-        "its own table": released_step(rows.users, rows.users + rows.items, params),
-    }
-    race = interleave("shard step as released, 1 M rows", {name: lambda f=f: f(*batch) for name, f in steps.items()}, rounds=5)
-    ledger.add(race, f"a table of {SHARDS} shards", "its own table")
