@@ -96,8 +96,10 @@ class Driver:
 
     def _loop(self) -> None:
         while not self.tally.interrupted and (self._start_ready() or self._running):
-            for event in self.backend.wait(0.25):
-                self._handle(event)
+            ended = [each for event in self.backend.wait(0.25) if (each := self._heard(event))]
+            self._start_ready()  # the next ones compute while these are written
+            for cell, outcome, attempts in ended:
+                self._record(cell, outcome, attempts)
             self.listener(self.tally, "")
 
     def _admit(self, cells: list[Cell]) -> None:
@@ -181,23 +183,22 @@ class Driver:
         self.backend.submit(self._ticket, cell.job)
         self.listener(self.tally, "")
 
-    def _handle(self, event: Event) -> None:
+    def _heard(self, event: Event) -> tuple[Cell, Outcome, int] | None:
+        """What is to be recorded after an event, and at which attempt it was made; None where a cell goes on."""
         cell, began = self._running[event.ticket]
         if event.kind == "progress":
             self.tally.running[cell.path] = f"step {event.step}" + ("" if event.value is None else f", {event.value:.4f}")
-            return
+            return None
         del self._running[event.ticket]
         self._lonely = False
         self.tally.running.pop(cell.path, None)
         self.tally.seconds += time.monotonic() - began
         attempts = 2 if cell.path in self._died else 1
-        if event.kind == "outcome" and event.outcome is not None:
-            self._record(cell, event.outcome, attempts)
-        elif event.by_signal and attempts == 1:
+        if event.by_signal and attempts == 1:
             self._died.add(cell.path)
             self._alone.appendleft(cell)
-        else:
-            self._record(cell, without_fit(event.reason), attempts)
+            return None
+        return cell, event.outcome or without_fit(event.reason), attempts
 
     def _record(self, cell: Cell, outcome: Outcome, attempts: int) -> None:
         record: Record = {

@@ -8,15 +8,16 @@ from typing import Any
 
 from .line import Cell, Line
 from .plan import Planner
-from .store import Record
+from .store import Record, without_collector
 
 
 def explain(planner: Planner) -> dict[str, Any]:
     """Every known cell with its state (held, new) and reason, and the sums."""
-    planner.advance()
-    known_cells = [(line, cell) for line in planner.lines.values() for cell in line.cells()]
-    whole = all(planner.store.read(cell.path) for _, cell in known_cells)
-    by_place = {} if whole else _records(planner)
+    with without_collector():
+        planner.advance()
+        known_cells = [(line, cell) for line in planner.lines.values() for cell in line.cells()]
+        whole = all(planner.store.read(cell.path) for _, cell in known_cells)
+        by_place = {} if whole else _records(planner)
     cells = [_cell(planner, line, cell, by_place) for line, cell in known_cells]
     known = len(cells) + len(planner.timings)
     after = planner.expected() - known

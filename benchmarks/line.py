@@ -15,6 +15,7 @@ from ..core.params import Space
 from . import search
 from .benchmark import Row, TaskSpec
 from .cell import Job, Kind
+from .identity import spelled
 from .prepared import Prepared
 from .store import Record
 
@@ -59,6 +60,10 @@ class Line:
     def settled(self) -> bool:
         """Whether it has chosen its setting, or never will."""
         return self.chosen is not None or self.hole is not None
+
+    @cached_property
+    def task_settings(self) -> dict[str, Any]:
+        return spelled(self.task)
 
     @cached_property
     def pinned(self) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class Planner:
             "paper": self.benchmark.name,
             "task": task.key,
             "task_fingerprint": line.prepared.fingerprint,
-            "task_settings": spelled(task),
+            "task_settings": line.task_settings,
             "dataset": task.dataset,
             "runner": runner.name,
             "runner_class": reference(runner),

@@ -7,6 +7,7 @@ and the worker exits. The driver watches each worker's memory and deadline.
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -46,6 +47,7 @@ class LocalBackend:
         self.capacity, self.memory_mb = jobs, memory_mb
         self._context = multiprocessing.get_context("forkserver")
         self._workers: dict[int, _Worker] = {}
+        self._leaving: list[Any] = []  # processes that have been ended and not yet waited for
         self._watched = 0.0
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = "1"
@@ -75,6 +77,7 @@ class LocalBackend:
         for pipe in wait(list(by_pipe), timeout=min(timeout, _WATCH_SECONDS)):
             events.append(self._receive(by_pipe[pipe]))  # pyright: ignore[reportArgumentType]
         self._watch()
+        self._reap()
         return events
 
     def _receive(self, ticket: int) -> Event:
@@ -105,8 +108,17 @@ class LocalBackend:
         worker.life.close()
         worker.results.close()
         _kill(worker.process)
-        worker.process.join()
-        worker.process.close()
+        self._leaving.append(worker.process)
+
+    def _reap(self, *, wait: bool = False) -> None:
+        """Let go of ended processes; not at once, for a process with torch takes some milliseconds to vanish."""
+        leaving, self._leaving = self._leaving, []
+        for process in leaving:
+            process.join(None if wait else 0)
+            if process.exitcode is None:
+                self._leaving.append(process)
+            else:
+                process.close()
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -129,6 +141,7 @@ class LocalBackend:
             _kill(worker.process)
         for ticket in list(self._workers):
             self._release(ticket)
+        self._reap(wait=True)
 
 
 @contextlib.contextmanager
@@ -159,6 +172,7 @@ def _memory_mb(pid: int) -> float:
 
 def _work(job: Job, send: Connection, breath: Connection) -> None:
     """A worker's life: one cell."""
+    gc.freeze()  # what the fork server had imported stays; walking through it would copy its pages
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interrupt means
     threading.Thread(target=_end_with_driver, args=(breath,), daemon=True).start()

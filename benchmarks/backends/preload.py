@@ -12,3 +12,5 @@ import torch
 from .. import cell
 
 __all__ = ["cell", "numpy", "pandas", "pyarrow", "safetensors", "scipy", "torch"]
+
+pyarrow.table({"value": [0.0]})  # the first table imports the rest of what tables need

@@ -20,6 +20,7 @@ from toybench import ROWS, Lines, Zero, toy
 from toyhouse import Process, drive, plan, recorded, records, results, wait_until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_cleanly_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "store"

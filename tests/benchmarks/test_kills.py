@@ -74,6 +74,30 @@ def test_a_driver_killed_at_two_hundred_instants(uninterrupted: dict[str, Any], 
     kill_again_and_again(tmp_path, 200, seed=2, uninterrupted=uninterrupted)
 
 
+@pytest.mark.soak
+def test_ifru_killed_again_and_again_gives_the_digits_of_one_run(tmp_path: Path) -> None:
+    program, rng = ("-m", "craftbench"), random.Random(3)
+    with Process(["data", "get", "sim-ratings"], program=program) as get:
+        get.process.wait(60)
+    whole, store = tmp_path / "whole", tmp_path / "store"
+    with Process(["run", "ifru", "--profile", "smoke", "--store", whole, "--jobs", 1], program=program) as driver:
+        assert driver.process.wait(600) == 0
+    for _ in range(20):
+        with Process(["run", "ifru", "--profile", "smoke", "--store", store, "--jobs", 2], program=program) as driver:
+            goal = recorded(store) + rng.randint(0, 10)
+            wait_until(lambda: recorded(store) >= goal or driver.process.poll() is not None)  # noqa: B023
+            time.sleep(rng.uniform(0, 0.3))
+            finished = driver.process.poll() == 0
+            driver.process.kill()
+            driver.process.wait()
+            assert wait_until(lambda: not driver.offspring())  # noqa: B023
+        if finished:
+            break
+    with Process(["run", "ifru", "--profile", "smoke", "--store", store], program=program) as driver:
+        assert driver.process.wait(600) == 0
+    assert results(store) == results(whole)
+
+
 def test_a_worker_killed_once_is_run_once_more_alone(tmp_path: Path) -> None:
     (marks := tmp_path / "marks").mkdir()
     killed = Row(Trouble, pinned={"how": "killed_once", "where": str(marks), "level": 1.0})

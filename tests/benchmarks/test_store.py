@@ -16,18 +16,16 @@ from hypothesis import strategies as st
 from toybench import Descent, Lines, Shrink, toy
 from toyhouse import Process, drive, of, records, results
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), lambda inner: st.lists(inner)
-)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.text(), JSON, min_size=1))
 def test_a_sealed_record_opens_again(record: dict[str, object]) -> None:
     assert unseal(seal(record)) == record
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.text(), st.text(), min_size=1), st.data())
 def test_no_changed_or_cut_byte_goes_unseen(record: dict[str, str], data: st.DataObject) -> None:
     whole = seal(record).encode()

@@ -87,11 +87,12 @@ class Process:
 
     arguments: Sequence[str]
     profile: dict[str, Any] = field(default_factory=dict)
+    program: tuple[str, ...] = (str(DRIVE),)
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
         environment = {**os.environ, MARK: self.mark, "TOY_PROFILE": json.dumps(self.profile)}
-        command = [sys.executable, str(DRIVE), *map(str, self.arguments)]
+        command = [sys.executable, *self.program, *map(str, self.arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
 
