@@ -90,7 +90,7 @@ def test_ifru_killed_again_and_again_gives_the_digits_of_one_run(tmp_path: Path)
             finished = driver.process.poll() == 0
             driver.process.kill()
             driver.process.wait()
-            assert wait_until(lambda: not driver.offspring())  # noqa: B023
+            assert wait_until(lambda: not driver.offspring())
         if finished:
             break
     with Process(["run", "ifru", "--profile", "smoke", "--store", store], program=program) as driver:
