@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ..core.errors import UsageError, unknown
 from ..core.params import Params, Space
@@ -21,9 +21,6 @@ BATCH = 2  # trials are asked two at a time and told in order, whatever the numb
 
 _FEWEST = 4  # finished trials before any is pruned
 _WARM_UP = 5  # reports before a trial is pruned
-
-Sampler = Literal["tpe", "random", "grid"]
-Pruner = Literal["none", "median", "hyperband"]
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,13 @@ KEEPS = (0.2, 0.4, 0.6, 0.8)  # of the nodes in reach of one hop; all of them is
 SELECTIONS = {"importance": "by importance", "random": "at random", "degree": "by degree", "gradient_norm": "by gradient norm"}
 
 
-def _pruned(keep: float, selection: str = "importance") -> Row:
-    key = f"ifru_h1_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
+def pruned_key(keep: float, selection: str) -> str:
+    """The key of a row that keeps a share of the nodes in reach, and how it chooses them."""
+    return f"ifru_h1_k{keep:g}" + ("" if selection == "importance" else f"_{selection}")
+
+
+def _pruned(keep: float, selection: str) -> Row:
+    key = pruned_key(keep, selection)
     title = f"IFRU, {100 * keep:g} % {SELECTIONS[selection]}"
     return Row(IFRU, key=key, title=title, role="ablation", pinned={"keep": keep, "selection": selection}, inherits="ifru")
 
