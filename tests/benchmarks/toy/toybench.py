@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -196,8 +197,8 @@ class Trouble(Runner):
         print("said on stderr", file=sys.stderr)
 
     def _killed_once(self, run: RunContext, where: Path) -> None:
-        if not (where / "killed").exists():
-            (where / "killed").touch()
+        with contextlib.suppress(FileExistsError):  # of two that begin together, one is killed
+            (where / "killed").touch(exist_ok=False)
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.3)
         with open(where / "fits", "a") as log:
