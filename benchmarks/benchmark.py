@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,10 @@ class TaskSpec(ABC):
     def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
         """The metrics of one view; reads hidden labels (never for the view "valid")."""
 
+    def known(self, folder: Path, view: str) -> Mapping[str, NDArray[Any]]:
+        """What else is openly known of a view's rows, for derived columns; never a hidden label."""
+        return {}
+
     def facts(self, folder: Path) -> Mapping[str, float]:
         """Counts for the data table."""
         return {}
@@ -96,23 +100,45 @@ class Row:
 class Column:
     """A metric of a view as a table shows it. `derived` columns are computed from predictions at report time, never stored."""
 
-    key: str  # "test/auc": view and metric; "time/end_to_end": a clock; or the name of a derived column
+    key: str  # "test/auc": view and metric; "time/solver": a clock; "note/residual": a runner's note; or a derived column's name
     title: str
     unit: str = ""
     higher_is_better: bool | None = True
     decimals: int = 4
 
 
-@dataclass(frozen=True)
-class Derived(Column):
-    """A column computed from two rows' stored predictions of the same task and seed.
+Scores = Mapping[str, Predictions]  # by view
 
-    compute: (predictions by view, of this row), (of `against`), (of `start`), (user groups by view) -> (value, leave-outs or None)
+
+@dataclass(frozen=True)
+class Given:
+    """What a derived column is computed from: predictions by view, and what is openly known of each view's rows.
+
+    group: int64 (rows,), the user's group of the jackknife; known: `TaskSpec.known` of a view.
     """
 
+    own: Scores
+    against: Scores
+    start: Scores
+    shadows: Sequence[Scores]
+    group: Mapping[str, NDArray[np.int64]]
+    known: Callable[[str], Mapping[str, NDArray[Any]]]
+
+
+Compute = Callable[[Given], tuple[float, NDArray[np.float64] | None]]  # the value, and the same without each group
+
+
+@dataclass(frozen=True)
+class Derived(Column):
+    """A column computed at report time from stored predictions of the same task; None where a row that it needs is missing.
+
+    against, start: rows whose predictions of the same seed it needs; shadows: a row whose predictions of every other seed it needs.
+    """
+
+    compute: Compute | None = None
     against: str = ""
     start: str = ""
-    compute: Any = None
+    shadows: str = ""
 
 
 @dataclass(frozen=True)

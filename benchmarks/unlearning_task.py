@@ -79,6 +79,11 @@ class UnlearningSpec(TaskSpec):
     def facts(self, folder: Path) -> Mapping[str, float]:
         return {name: value for name, value in unlearning.read_open(folder).facts.items() if isinstance(value, int | float)}
 
+    def known(self, folder: Path, view: str) -> Mapping[str, NDArray[Any]]:
+        """The labels that the removed rows were trained with."""
+        tables = unlearning.read_open(folder)
+        return {"label": tables.train.label[tables.removed]} if view == "removed" else {}
+
     def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
         score = predictions["score"]
         if view.name == "valid":

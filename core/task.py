@@ -54,13 +54,20 @@ class UnlearningTask(Task):
     """Forget the rows `removed` of `train`.
 
     train: all rows the Original is trained on, corrupted labels included; removed: bool (N,), the request D_r;
-    backbone: the model that every row trains ("mf", "lightgcn", ...).
+    backbone: the model that every row trains ("mf", "lightgcn", ...); step: int16 (N,), k where a row of D_r leaves with the k-th
+    of several requests, 0 where it stays; None where there is one.
     """
 
     train: Interactions
     removed: NDArray[np.bool_]
     valid: Interactions
     backbone: str
+    step: NDArray[np.int16] | None = None
+
+    @property
+    def requests(self) -> list[NDArray[np.bool_]]:
+        """D_r as the requests that make it up, in their order; bool (N,) each."""
+        return [self.removed] if self.step is None else [self.step == k for k in range(1, int(self.step.max()) + 1)]
 
     @property
     def retained(self) -> Interactions:

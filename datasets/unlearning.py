@@ -72,7 +72,7 @@ class UnlearningTables:
 
     def task(self, backbone: str) -> UnlearningTask:
         """What a runner is given."""
-        return UnlearningTask(self.name, self.train, self.removed, self.valid, backbone)
+        return UnlearningTask(self.name, self.train, self.removed, self.valid, backbone, self.step)
 
 
 def prepare(dataset: Dataset, request: RequestSpec, split: int = 0, *, k: int = 5) -> UnlearningTables:

@@ -265,10 +265,13 @@ def _message(solution: Solution, params: UnlearnParams) -> str:
 
 
 class IFRUParams(UnlearnParams):
-    """`UnlearnParams`, and which rows to forget."""
+    """`UnlearnParams`, and which rows to forget, when."""
 
     request: str = fixed(
         "removed", options=("removed", "placebo"), help="the task's rows; or, as a control, equally many clean ones at random"
+    )
+    answer: str = fixed(
+        "at_once", options=("at_once", "in_sequence"), help="all requests as one; or one update after the other, each from the last"
     )
 
 
@@ -285,11 +288,9 @@ class IFRU(Runner):
 
     def fit(self, task: UnlearningTask, params: IFRUParams, run: RunContext) -> FittedFactors:
         original: FittedFactors = run.parent("original")
-        removed = task.removed if params.request == "removed" else placebo(task.removed, run.rng("placebo"))
-        result = influence_update(
-            original.model, task.train, removed, params, run, original.params.l2, _valid_auc(task.valid, original.model)
-        )
-        run.note("iterations", result.iterations)
+        answers = _answers(original, task, params, run)
+        result = answers[-1]
+        run.note("iterations", sum(answer.iterations for answer in answers))
         run.note("residual", result.residual)
         run.note("updated_share", result.updated_nodes / (task.train.users + task.train.items))
         run.note("negative_curvature", result.negative_curvature)
@@ -297,6 +298,18 @@ class IFRU(Runner):
             run.note("smallest_ritz", result.smallest_ritz)
             run.note("smallest_curvature", result.smallest_curvature)
         return FittedFactors(result.model, original.params, original.backbone)
+
+
+def _answers(original: FittedFactors, task: UnlearningTask, params: IFRUParams, run: RunContext) -> list[Unlearned]:
+    """An update for each request, from the model and on the rows that the one before left."""
+    removed = task.removed if params.request == "removed" else placebo(task.removed, run.rng("placebo"))
+    model, gone, answers = original.model, np.zeros_like(removed), list[Unlearned]()
+    evaluate = _valid_auc(task.valid, model)
+    for request in task.requests if params.answer == "in_sequence" else [removed]:
+        rows = task.train[~gone]
+        answers.append(influence_update(model, rows, request[~gone], params, run, original.params.l2, evaluate))
+        model, gone = answers[-1].model, gone | request
+    return answers
 
 
 def placebo(removed: Mask, rng: np.random.Generator) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ..benchmarks.benchmark import Benchmark, Column, Derived, Profile
+from ..benchmarks.benchmark import Benchmark, Column, Derived, Given, Profile
 from ..benchmarks.store import Record, Store
 from ..core.metrics.groups import user_group
 from ..core.statistics import Estimate, difference, ratio, summary
@@ -157,6 +158,9 @@ class Evidence:
             seconds = provenance["seconds"] if name == "fit" else provenance.get("clocks", {}).get(name)
             return None if seconds is None else _Measured(float(seconds), None, 0, 0)
         view, _, metric = key.partition("/")
+        if view == "note":
+            noted = record["result"]["notes"].get(metric)
+            return None if noted is None else _Measured(float(noted), None, 0, 0)
         measured = self._metrics(path).get((view, metric))
         if measured is not None:
             return measured
@@ -170,16 +174,19 @@ class Evidence:
         return self._tables[path]
 
     def _derived(self, column: Derived, task: str, path: str, seed: int) -> _Measured | None:
-        """The column from the stored predictions of this row, `against` and `start`; None where one of them is missing."""
-        given = [self._predicted(path)]
-        for row in (column.against, column.start):
-            given.append(self._predicted(self._final(task, row, seed)) if row else {})
-            if row and not given[-1]:
-                return None
-        if not given[0]:
+        """The column from the stored predictions of this row and of those that it needs; None where one of them is missing."""
+        own = self._predicted(path)
+        against, start = (self._predicted(self._final(task, row, seed)) for row in (column.against, column.start))
+        others = range(len(self.lines.get((task, column.shadows), {}).get("finals", [])))
+        shadows = [self._predicted(self._final(task, column.shadows, other)) for other in others if other != seed]
+        if not own or (column.against and not against) or (column.start and not start):
             return None
-        groups = {view: found for view in given[0] if (found := self._grouped(task, view)) is not None}
-        value, leave_out = column.compute(*given, groups)
+        if column.shadows and (len(shadows) < 2 or not all(shadows)):
+            return None
+        group = {view: found for view in own if (found := self._grouped(task, view)) is not None}
+        given = Given(own, against, start, shadows, group, lambda view: self._known(task, view))
+        assert column.compute is not None
+        value, leave_out = column.compute(given)
         return _Measured(float(value), None if leave_out is None else np.asarray(leave_out, dtype=np.float64), 0, 0)
 
     def _final(self, task: str, row: str, seed: int) -> str | None:
@@ -210,6 +217,10 @@ class Evidence:
             users = pd.read_parquet(file, columns=["user"])["user"].to_numpy() if file.exists() else None
             self._groups[fingerprint, view] = None if users is None else user_group(users)
         return self._groups[fingerprint, view]
+
+    def _known(self, task: str, view: str) -> Mapping[str, NDArray[Any]]:
+        declared = next(each for each in self.profile.tasks if each.key == task)
+        return declared.known(self.store.folder(f"tasks/{self.tasks[task]['fingerprint']}"), view)
 
     def _plan(self) -> dict[str, Any]:
         file = self.store.folder(f"plans/{self.benchmark.name}.{self.profile.name}.json")

@@ -66,6 +66,10 @@ OLD_GRAPH = Row(
     IFRU, key="ifru_old_graph", title="IFRU, old graph kept", role="ablation", pinned={"graph_after": "full"}, inherits="ifru"
 )
 
+SEQUENCE = Row(
+    IFRU, key="ifru_sequence", title="IFRU, in sequence", role="ablation", pinned={"answer": "in_sequence"}, inherits="ifru"
+)
+
 KEEPS = (0.2, 0.4, 0.6, 0.8)  # of the nodes in reach of one hop; all of them is IFRU itself
 SELECTIONS = {"importance": "by importance", "random": "at random", "degree": "by degree", "gradient_norm": "by gradient norm"}
 
@@ -144,6 +148,7 @@ QUICK_TASKS = (task_of("mf", 0.02), task_of("mf", 0.1), task_of("lightgcn", 0.1)
 STANDARD_MAIN = (task_of("mf", 0.02), task_of("mf", 0.1), task_of("lightgcn", 0.1))  # every row, ablation and extra
 STANDARD_L2_0 = (task_of("mf", 0.02, variant="l2-0"), task_of("mf", 0.1, variant="l2-0"), task_of("lightgcn", 0.1, variant="l2-0"))
 STANDARD_CLEAN = (task_of("mf", 0.02, kind="rows"), task_of("mf", 0.05, kind="users"), task_of("mf", 0.01, kind="item"))
+STANDARD_SEQUENCE = (task_of("mf", 0.05, kind="sequence", requests=10), task_of("lightgcn", 0.05, kind="sequence", requests=10))
 STANDARD_SIZES = (task_of("mf", 0.001), task_of("mf", 0.005), task_of("mf", 0.01), task_of("mf", 0.05), task_of("lightgcn", 0.01))
 STANDARD_GENERIC = (task_of("fm", 0.1), task_of("neumf", 0.1))
 STANDARD_SLICE = (task_of("mf", 0.02, "bookcrossing-slice"), task_of("lightgcn", 0.1, "bookcrossing-slice"))
@@ -247,6 +252,7 @@ PROFILES = {
             *STANDARD_MAIN,
             *STANDARD_L2_0,
             *STANDARD_CLEAN,
+            *STANDARD_SEQUENCE,
             *STANDARD_SIZES,
             *STANDARD_GENERIC,
             *STANDARD_SLICE,
@@ -256,6 +262,7 @@ PROFILES = {
             **{task.key: _standard_rows(task) for task in STANDARD_MAIN},
             **{task.key: _l2_0(task) for task in STANDARD_L2_0},
             **{task.key: _unsharded(task) for task in (*STANDARD_CLEAN, *STANDARD_SIZES, *STANDARD_SLICE)},
+            **{task.key: (*_unsharded(task), SEQUENCE) for task in STANDARD_SEQUENCE},
             **{task.key: _generic(task) for task in STANDARD_GENERIC},
             **{task.key: _rows(task) for task in PAPER_DATA},
         },

@@ -1,5 +1,7 @@
 """IFRU's invariants (I2-I7, I10-I12, I15), its request checks, and the runner."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -401,6 +403,20 @@ def test_runner_is_deterministic_and_leaves_its_parent_alone(data, removed, laye
     assert {"iterations", "residual", "updated_share", "negative_curvature"} <= set(run.notes)
     assert all(np.isfinite(value) for value in run.notes.values())
     assert {"gradient", "selection", "solver", "write"} <= set(run.clocks)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_requests_in_sequence_start_each_from_what_the_last_left(data, removed, layers):
+    step = np.zeros(len(data), dtype=np.int16)
+    step[removed] = 1 + np.arange(removed.sum()) % 2
+    original = FittedFactors(fresh(data, layers, torch.float32), FactorParams(dim=32, l2=L2), "lightgcn" if layers else "mf")
+    task = replace(task_of(data, removed, original.backbone), step=step)
+    run = RunContext(root=0, parents={"original": original})
+    fitted = IFRU().fit(task, IFRUParams.resolve({"answer": "in_sequence"}), run)
+    first = unlearn(original.model, data, step == 1, l2=L2)
+    second = unlearn(first.model, data[step != 1], (step == 2)[step != 1], l2=L2)
+    np.testing.assert_array_equal(scores(fitted.model, data), scores(second.model, data))
+    assert run.notes["iterations"] == first.iterations + second.iterations
 
 
 def test_runner_switches_the_graph(data, removed):

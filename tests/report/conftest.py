@@ -19,6 +19,7 @@ from craftbench.benchmarks.benchmark import (
     Contrast,
     Derived,
     Figure,
+    Given,
     Profile,
     Row,
     Table,
@@ -74,11 +75,11 @@ SIM = Invented("sim/mf/flip-10", "sim", "simulated", {"model": "MF", "request": 
 AWAY = Invented("away/mf/flip-10", "away", "paper's data", {"model": "MF", "request": "10 % flipped"})
 
 
-def distance(own: Any, against: Any, _: Any, groups: Any) -> tuple[float, np.ndarray]:
+def distance(given: Given) -> tuple[float, np.ndarray]:
     """Squared distance of scores to another row's, and without each group."""
-    error = (own["test"]["score"] - against["test"]["score"]).astype(np.float64) ** 2
-    sums = group_sums(error, groups["test"], GROUPS)
-    rows = np.bincount(groups["test"], minlength=GROUPS)
+    error = (given.own["test"]["score"] - given.against["test"]["score"]).astype(np.float64) ** 2
+    sums = group_sums(error, given.group["test"], GROUPS)
+    rows = np.bincount(given.group["test"], minlength=GROUPS)
     return float(error.mean()), (error.sum() - sums) / (len(error) - rows)
 
 
