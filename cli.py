@@ -246,7 +246,7 @@ def data_get(name: str) -> None:
     from .datasets.catalogue import get
 
     dataset = get(name)
-    print(f"{name}: {len(dataset.ratings):,} ratings are here")
+    print(f"{name}: {dataset.rows:,} {dataset.main} are here")
 
 
 @data_app.command("check")
@@ -256,7 +256,8 @@ def data_check(name: str) -> None:
 
     found = verify(name)
     print(
-        f"{name} is whole: {found['rows']['ratings']:,} ratings, {found['bytes']:,} bytes, fingerprint {found['fingerprint'][:16]}"
+        f"{name} is whole: {found['rows'][found['main']]:,} {found['main']}, {found['bytes']:,} bytes, "
+        f"fingerprint {found['fingerprint'][:16]}"
     )
 
 
@@ -266,7 +267,7 @@ def data_import(name: str, path: Path) -> None:
     from .datasets.catalogue import import_path
 
     dataset = import_path(name, path)
-    print(f"{dataset.name}: {len(dataset.ratings):,} ratings are here")
+    print(f"{dataset.name}: {dataset.rows:,} {dataset.main} are here")
 
 
 def _benchmark(paper: str) -> Benchmark:

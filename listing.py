@@ -48,7 +48,7 @@ def datasets(as_json: bool) -> None:
     if as_json:
         return _show([asdict(each) for each in found], True)
     for each in found:
-        here = f"here: {each.rows:,} ratings" if each.present else f"not here; run: {each.command}"
+        here = f"here: {each.rows:,} rows" if each.present else f"not here; run: {each.command}"
         print(f"{each.name}\n    {each.title}\n    licence: {each.licence}\n    {here}")
     return None
 

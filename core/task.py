@@ -30,6 +30,11 @@ class Task:
 
     name: str
 
+    @property
+    def outputs(self) -> Mapping[str, type[np.generic]]:
+        """What `predict` yields for each row of a view: name and type."""
+        return {"score": np.float32}
+
 
 @dataclass(frozen=True)
 class Interactions:
@@ -73,3 +78,46 @@ class UnlearningTask(Task):
     def retained(self) -> Interactions:
         """D_k, the rows that stay."""
         return self.train[~self.removed]
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """Shown items with what a model may look at and what the user did.
+
+    inputs: int64 (N,) for a categorical field, float32 (N,) for a dense one, by name; label: float32 (N,) in {0, 1}, by task.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    label: Mapping[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Impressions:
+        """The rows that a boolean mask or an index array selects."""
+        inputs, label = ({name: column[rows] for name, column in part.items()} for part in (self.inputs, self.label))
+        return Impressions(inputs, label)
+
+
+@dataclass(frozen=True)
+class MultiTask(Task):
+    """Predict the probability of each of T kinds of feedback for an impression.
+
+    tasks: the labels; fields: categorical inputs with the size of their vocabulary, where id 0 is every value unseen in train;
+    dense: numeric inputs. A view has the same inputs (and `user`, which is none).
+    """
+
+    train: Impressions
+    valid: Impressions
+    tasks: tuple[str, ...]
+    fields: Mapping[str, int]
+    dense: tuple[str, ...]
+
+    def one_sided(self) -> str | None:
+        """Which labels have one class only in train, so that nothing can be learned of them; None where all have two."""
+        names = [name for name in self.tasks if not 0 < float(self.train.label[name].sum()) < len(self.train)]
+        return f"train has one class only of {', '.join(names)}" if names else None
+
+    @property
+    def outputs(self) -> Mapping[str, type[np.generic]]:
+        return dict.fromkeys(self.tasks, np.float32)

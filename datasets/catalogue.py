@@ -8,64 +8,36 @@
 | bookcrossing-slice | rating > 5   | as bookcrossing                                                                   |
 | amazon-electronics | rating > 4   | as released: only five stars                                                      |
 | sim-ratings(-large)| rating > 3   | as ml-100k, whose rating histogram the simulator has                              |
+
+The recorded short-video logs stand in `recorded_videos.py`, their labels in `multitask_rule.py`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataMissing, UsageError, unknown
-from . import amazon, bookcrossing, movielens, sim_ratings
-from .dataset import Dataset, Provenance, Scope, assemble, data_home, read, write
+from . import amazon, bookcrossing, movielens, recorded_videos, sim_ratings
+from .dataset import Dataset, Provenance, assemble, data_home, main_table, read, write
+from .entries import Recorded, Simulated
 from .manifest import Folder, sha256_of
-from .ratings_file import Parsed
-from .sources import Address, LocalPath, Say, Source, WheelMember
+from .sim_video_worlds import TITLES, WORLDS
+from .sources import Address, LocalPath, Say, Source, WheelMember, unpacked_sha256
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A dataset that somebody recorded: what it is, what may be done with it, where it is, how its raw file is read.
-
-    page: where a person finds it; sources: tried in order (none: only by hand); raw: the raw files that would do; rows: what the
-    whole dataset has, None where releases differ; sha256: the only raw file that counts, None where any whole one does.
-    """
-
-    name: str
-    title: str
-    licence: str
-    terms: str
-    citation: str
-    page: str
-    raw: tuple[str, ...]
-    read: Callable[[Path], Parsed]
-    positive_above: float
-    sources: tuple[Source, ...] = ()
-    rows: int | None = None
-    sha256: str | None = None
-    scope: Scope = "whole"
-
-    @property
-    def command(self) -> str:
-        """What puts it onto this machine."""
-        return f"craftbench data get {self.name}" if self.sources else f"craftbench data import {self.name} PATH"
+def _simulated_ratings(name: str, title: str, world: sim_ratings.World) -> Simulated:
+    return Simulated(name, title, partial(sim_ratings.simulate, world), f"{world.rows} ratings")
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """A dataset that is generated; the same everywhere."""
+def _simulated_videos(name: str) -> Dataset:
+    from .sim_video import generate  # it needs scipy.stats, half a second that listing does not
 
-    name: str
-    title: str
-    world: sim_ratings.World
-    licence: str = "CC0-1.0"
-
-    @property
-    def command(self) -> str:
-        return f"craftbench data get {self.name}"
+    return generate(name)
 
 
 _HARPER = "F. M. Harper, J. A. Konstan. The MovieLens Datasets: History and Context. ACM TiiS 5(4), 2015, doi 10.1145/2827872"
@@ -104,7 +76,7 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
                 ),
                 Address(
                     f"{_GROUPLENS}/ml-100k.zip",
-                    sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+                    checksum="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
                     member="ml-100k/u.data",
                     largest=5_000_000,
                 ),
@@ -125,7 +97,7 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
             sources=(
                 Address(
                     f"{_GROUPLENS}/ml-latest-small.zip",
-                    sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+                    checksum="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
                     member="ml-latest-small/ratings.csv",
                     largest=2_000_000,
                 ),
@@ -164,8 +136,15 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
             read=amazon.read,
             positive_above=4,
         ),
-        Simulated("sim-ratings", "Simulated ratings, small", sim_ratings.SMALL),
-        Simulated("sim-ratings-large", "Simulated ratings at the size of the Amazon-Electronics 5-core", sim_ratings.LARGE),
+        *recorded_videos.ENTRIES,
+        _simulated_ratings("sim-ratings", "Simulated ratings, small", sim_ratings.SMALL),
+        _simulated_ratings(
+            "sim-ratings-large", "Simulated ratings at the size of the Amazon-Electronics 5-core", sim_ratings.LARGE
+        ),
+        *(
+            Simulated(name, TITLES[name], _simulated_videos, f"{world.users} users, {world.days} days")
+            for name, world in WORLDS.items()
+        ),
     )
 }
 
@@ -189,8 +168,8 @@ def get(name: str, home: Path | None = None, say: Say = print) -> Dataset:
         except UsageError as damage:
             say(f"{damage}; doing that now")
     if isinstance(entry, Simulated):
-        say(f"generating {entry.title}: {entry.world.rows} ratings")
-        dataset = sim_ratings.simulate(entry.world, name)
+        say(f"generating {entry.title}: {entry.describe}")
+        dataset = entry.generate(name)
         write(dataset, home)
         return dataset
     if not entry.sources:
@@ -212,25 +191,27 @@ def import_path(name: str, path: Path, home: Path | None = None, say: Say = prin
     entry = entry_of(name)
     if isinstance(entry, Simulated):
         raise UsageError(f"{name} is generated, not imported; run: {entry.command}")
-    return _prepare(entry, LocalPath(path, entry.raw), home or data_home(), say)
+    return _prepare(entry, LocalPath(path, entry.raw, entry.beside), home or data_home(), say)
 
 
 def _prepare(entry: Recorded, source: Source, home: Path, say: Say) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="craftbench-") as into:
         raw = source.fetch(Path(into), say)
-        sha256 = sha256_of(raw)
-        known = [other for other in DATASETS.values() if isinstance(other, Recorded) and other.sha256 == sha256]
+        content = unpacked_sha256(raw[0])
+        known = [other for other in DATASETS.values() if isinstance(other, Recorded) and other.sha256 == content]
         if known and known[0] is not entry:
-            say(f"recognised {raw.name} by its SHA-256 as {known[0].title}; it is imported as {known[0].name}")
+            say(f"recognised {raw[0].name} by its SHA-256 as {known[0].title}; it is imported as {known[0].name}")
             entry = known[0]
-        if entry.sha256 not in (None, sha256):
-            raise UsageError(f"{raw} is not the file that {entry.name} is made of (its SHA-256 differs); see {entry.page}")
-        parsed = entry.read(raw)
-        name = raw.name
+        if entry.sha256 not in (None, content):
+            raise UsageError(f"{raw[0]} is not the file that {entry.name} is made of (its SHA-256 differs); see {entry.page}")
+        parsed = entry.read(*raw)
+        files = {path.name: sha256_of(path) for path in raw}
     rows = {table: len(frame) for table, frame in parsed.tables.items()}
-    if entry.rows not in (None, rows["ratings"]):
-        found = f"{name} holds {rows['ratings']} ratings, the whole {entry.title} {entry.rows}"
-        raise UsageError(f"{found}: it is cut short or another edition; fetch it again from {entry.page}")
+    main = main_table(rows)
+    found = rows[main] if parsed.lines is None else parsed.lines
+    if entry.rows not in (None, found):
+        wrong = f"{', '.join(files)} holds {found} {main}, the whole {entry.title} {entry.rows}"
+        raise UsageError(f"{wrong}: it is cut short or another edition; fetch it again from {entry.page}")
     provenance = Provenance(
         title=entry.title,
         source=source.place,
@@ -238,7 +219,7 @@ def _prepare(entry: Recorded, source: Source, home: Path, say: Say) -> Dataset:
         citation=entry.citation,
         terms=entry.terms,
         scope=entry.scope,
-        files={name: sha256},
+        files=files,
         rows=rows,
         notes=parsed.notes,
     )
@@ -266,14 +247,16 @@ def _open(name: str, home: Path) -> Dataset:
 def check(name: str, home: Path | None = None) -> dict[str, Any]:
     """Compare every file of a prepared dataset with its manifest.
 
-    Raises DataMissing, or UsageError at the first difference; returns what is known about it.
+    Raises DataMissing, or UsageError at the first difference; returns what is known about it: provenance, `rows` of each table,
+    `main` (the name of the main one), `fingerprint`, `bytes`.
     """
     entry, home = entry_of(name), home or data_home()
     if not Folder.exists(home / name):
         raise DataMissing(name, entry.command)
     folder = Folder(home / name, repair=f"run: {entry.command}")
     folder.verify()
-    return {**folder.facts(), "fingerprint": folder.fingerprint, "bytes": sum(file["bytes"] for file in folder.files.values())}
+    size = sum(file["bytes"] for file in folder.files.values())
+    return {**folder.facts(), "main": main_table(folder.tables), "fingerprint": folder.fingerprint, "bytes": size}
 
 
 @dataclass(frozen=True)
@@ -294,6 +277,7 @@ def status(home: Path | None = None) -> list[Status]:
     lines: list[Status] = []
     for name, entry in DATASETS.items():
         present = Folder.exists(home / name)
-        rows = Folder(home / name, repair=f"run: {entry.command}").files["ratings.parquet"]["rows"] if present else None
+        folder = Folder(home / name, repair=f"run: {entry.command}") if present else None
+        rows = folder.files[f"{main_table(folder.tables)}.parquet"]["rows"] if folder else None
         lines.append(Status(name, entry.title, present, rows, entry.licence, entry.command))
     return lines

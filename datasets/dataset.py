@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
+from ..core.errors import UsageError
 from . import manifest
 
 Scope = Literal["whole", "slice", "simulated"]
@@ -41,18 +42,52 @@ class Dataset:
     """Prepared tables, by agreement never mutated.
 
     tables["ratings"]: user_id and item_id (int64 or text), rating float32, timestamp int64 (Unix seconds; not in every dataset).
-    positive_above: a rating above it counts as label 1, any other as 0.
+    tables["impressions"]: a short-video log, as `impressions.py` defines it; tables["users"], tables["items"]: features.
+    threshold: a rating above it counts as label 1, any other as 0; None where there are no ratings.
     """
 
     name: str
     tables: Mapping[str, pd.DataFrame]
     provenance: Provenance
-    positive_above: float
+    threshold: float | None
     fingerprint: str
 
     @property
+    def main(self) -> str:
+        """The name of the table that everything else is about."""
+        return main_table(self.tables)
+
+    @property
+    def rows(self) -> int:
+        """Of the main table."""
+        return len(self.tables[self.main])
+
+    @property
     def ratings(self) -> pd.DataFrame:
-        return self.tables["ratings"]
+        """Raises UsageError where the dataset has none."""
+        return self._table("ratings")
+
+    @property
+    def impressions(self) -> pd.DataFrame:
+        """Raises UsageError where the dataset has none."""
+        return self._table("impressions")
+
+    @property
+    def positive_above(self) -> float:
+        """The threshold of a dataset of ratings; raises UsageError for any other."""
+        if self.threshold is None:
+            raise UsageError(f"dataset {self.name!r} holds no ratings, so no rating counts as a positive; take one of ratings")
+        return self.threshold
+
+    def _table(self, name: str) -> pd.DataFrame:
+        if name not in self.tables:
+            raise UsageError(f"dataset {self.name!r} holds {', '.join(self.tables)} and no {name}; take a dataset of {name}")
+        return self.tables[name]
+
+
+def main_table(tables: Iterable[str]) -> str:
+    """Which of a dataset's tables is the one of events: `ratings` or `impressions`."""
+    return next(name for name in ("ratings", "impressions") if name in tables)
 
 
 def data_home() -> Path:
@@ -63,14 +98,14 @@ def data_home() -> Path:
     return Path(cache) / "craftbench" / "data"
 
 
-def assemble(name: str, tables: Mapping[str, pd.DataFrame], provenance: Provenance, positive_above: float) -> Dataset:
-    """A dataset from tables in memory."""
+def assemble(name: str, tables: Mapping[str, pd.DataFrame], provenance: Provenance, positive_above: float | None = None) -> Dataset:
+    """A dataset from tables in memory; `positive_above` is for ratings."""
     return Dataset(name, MappingProxyType(dict(tables)), provenance, positive_above, manifest.fingerprint(tables))
 
 
 def write(dataset: Dataset, home: Path) -> None:
     """Prepare the dataset on this machine, replacing an older one of its name."""
-    facts = {**dataclasses.asdict(dataset.provenance), "name": dataset.name, "positive_above": dataset.positive_above}
+    facts = {**dataclasses.asdict(dataset.provenance), "name": dataset.name, "positive_above": dataset.threshold}
     manifest.write_folder(home / dataset.name, dataset.tables, facts)
 
 

@@ -43,10 +43,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a reader hands over: tables, and what it did beyond parsing."""
+    """What a reader hands over: tables, what it did beyond parsing, and how many rows it read where the main table has fewer."""
 
     tables: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...] = ()
+    lines: int | None = None
 
 
 def read_ratings(path: Path, layout: Layout) -> Parsed:

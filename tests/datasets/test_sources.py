@@ -7,6 +7,7 @@ import io
 import stat
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from craftbench.core.errors import UsageError
-from craftbench.datasets.sources import Address, LocalPath, WheelMember, extract, members
+from craftbench.datasets.archives import extract, members
+from craftbench.datasets.sources import Address, LocalPath, WheelMember
 
 DATA = b"1\t2\t3\t4\n"
 
@@ -51,7 +53,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_address_takes_the_member_out_of_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = _zip(tmp_path / "source.zip", {"ml/u.data": DATA, "ml/README": b""}).read_bytes()
     _serve(monkeypatch, content)
-    path = Address("https://example.org/ml.zip", _sha256(content), "ml/u.data").fetch(tmp_path, _silent)
+    (path,) = Address("https://example.org/ml.zip", _sha256(content), "ml/u.data").fetch(tmp_path, _silent)
     assert path == tmp_path / "u.data"
     assert path.read_bytes() == DATA
 
@@ -104,7 +106,7 @@ def test_wheel_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _pip(monkeypatch, 0, "", wheel)
     into = tmp_path / "into"
     into.mkdir()
-    path = WheelMember("recbole", "1.2.1", expected, "recbole/a/ml.inter", _sha256(DATA)).fetch(into, _silent)
+    (path,) = WheelMember("recbole", "1.2.1", expected, "recbole/a/ml.inter", _sha256(DATA)).fetch(into, _silent)
     assert path.read_bytes() == DATA
 
 
@@ -165,9 +167,9 @@ def test_damaged_archives(tmp_path: Path) -> None:
         members(tmp_path / "cut.zip")
     (tmp_path / "flipped.zip").write_bytes(whole[:60] + bytes(byte ^ 0x55 for byte in whole[60:80]) + whole[80:])
     with pytest.raises(UsageError, match=r"u\.data in archive .* is damaged"):
-        extract(tmp_path / "flipped.zip", "u.data", tmp_path)
+        extract(tmp_path / "flipped.zip", ["u.data"], [], tmp_path)
     with pytest.raises(UsageError, match="does not hold other"):
-        extract(tmp_path / "a.zip", "other", tmp_path)
+        extract(tmp_path / "a.zip", ["other"], [], tmp_path)
 
 
 def test_local_file_folder_and_zip(tmp_path: Path) -> None:
@@ -178,14 +180,84 @@ def test_local_file_folder_and_zip(tmp_path: Path) -> None:
     into = tmp_path / "into"
     into.mkdir()
     for given in (folder / "u.data", tmp_path / "folder", archive):
-        assert LocalPath(given, ["ratings.csv", "u.data"]).fetch(into, _silent).read_bytes() == DATA
+        (path,) = LocalPath(given, ["ratings.csv", "u.data"]).fetch(into, _silent)
+        assert path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"), [("none", "does not exist"), ("empty", "holds none of u.data"), ("a.zip", "holds none")]
+    ("given", "sentence"), [("none", "does not exist"), ("empty", "holds none of u.data"), ("a.zip", "does not hold u.data")]
 )
 def test_local_path_without_the_file(tmp_path: Path, given: str, sentence: str) -> None:
     (tmp_path / "empty").mkdir()
     _zip(tmp_path / "a.zip", {"other": DATA})
     with pytest.raises(UsageError, match=sentence):
         LocalPath(tmp_path / given, ["u.data"]).fetch(tmp_path, _silent)
+
+
+LOGS = {
+    "K/data/log_1.csv": b"1",
+    "K/data/log_2.csv": b"2",
+    "K/data/users.csv": b"u",
+    "K/data/big.csv": b"b",
+    "K/other/users.csv": b"o",
+}
+
+
+def _tar(path: Path, files: dict[str, bytes], *links: str) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        for name in links:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(entry)
+    return path
+
+
+def _folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def test_several_files_of_one_place_in_the_wanted_order(tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    given = [_tar(tmp_path / "a.tar.gz", LOGS), _zip(tmp_path / "a.zip", LOGS), _folder(tmp_path / "folder", LOGS)]
+    for place in given:
+        found = LocalPath(place, ["none.csv", "log_1*.csv"], ["users.csv", "log_*.csv", "absent.csv"]).fetch(into, _silent)
+        assert [(path.name, path.read_bytes()) for path in found] == [("log_1.csv", b"1"), ("users.csv", b"u"), ("log_2.csv", b"2")]
+    alone = tmp_path / "folder" / "K/data/log_1.csv"
+    assert LocalPath(alone, ["log_1*.csv"], ["users.csv"]).fetch(into, _silent) == (alone,)
+    assert sorted(path.name for path in into.iterdir()) == ["log_1.csv", "log_2.csv", "users.csv"]
+
+
+def test_address_of_a_tar_with_an_md5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = _tar(tmp_path / "source.tar.gz", LOGS).read_bytes()
+    _serve(monkeypatch, content)
+    md5 = hashlib.md5(content).hexdigest()
+    found = Address("https://example.org/K.tar.gz", md5, "log_1.csv", ("users.csv",)).fetch(tmp_path, _silent)
+    assert [path.read_bytes() for path in found] == [b"1", b"u"]
+    with pytest.raises(UsageError, match=r"K.tar.gz has MD5 .* instead of 000000"):
+        Address("https://example.org/K.tar.gz", "0" * 32, "log_1.csv").fetch(tmp_path, _silent)
+
+
+@pytest.mark.parametrize("name", ["../u.data", "a/../../u.data", "/etc/u.data"])
+def test_tar_names_that_lead_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="leads out of its folder; it was not opened"):
+        members(_tar(tmp_path / "a.tar.gz", {name: DATA}))
+
+
+def test_tar_with_a_link_too_large_or_damaged(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leads out of its folder"):
+        members(_tar(tmp_path / "a.tar.gz", {}, "u.data"))
+    with pytest.raises(UsageError, match="declares more than 1000 bytes"):
+        members(_tar(tmp_path / "b.tar.gz", {"u.data": bytes(1 << 20)}), largest=1000)
+    whole = _tar(tmp_path / "c.tar.gz", {"u.data": b"".join(hashlib.sha512(bytes([n])).digest() for n in range(200))}).read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"no archive", whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+        (tmp_path / "c.tar.gz").write_bytes(damaged)
+        with pytest.raises(UsageError, match=r"c.tar.gz is no whole tar archive"):
+            extract(tmp_path / "c.tar.gz", ["u.data"], [], tmp_path)

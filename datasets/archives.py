@@ -1,0 +1,124 @@
+"""Raw files out of a zip or a tar.gz that a stranger may have made.
+
+Nothing is unpacked whose name leads out of its folder, no link is followed, and no archive unpacks to more than it may. What is
+wanted lands in one folder under its own name, without the archive's folders.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ..core.errors import UsageError
+from .manifest import explain_write_errors
+
+CHUNK = 1 << 20
+LARGEST = 4 << 30  # bytes that an archive may unpack to, where nobody said otherwise
+ZIPS = (".zip", ".whl")
+TARS = (".tar.gz", ".tgz", ".tar")
+DAMAGE = (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+def is_archive(path: Path) -> bool:
+    """By its name."""
+    return path.name.endswith(ZIPS + TARS)
+
+
+def extract(archive: Path, names: Sequence[str], beside: Sequence[str], into: Path, largest: int = LARGEST) -> tuple[Path, ...]:
+    """Unpack one file and its companions into `into`: (file, companion, ...).
+
+    names: the files that would do, best first; beside: companions, taken where they lie in the same folder of the archive, in this
+    order. Both are patterns matched from the end of the path: "u.data", "ml-100k/u.data", "log_*.csv". Raises UsageError for an
+    archive that is damaged, could do harm, or holds none of `names`.
+    """
+    inside = members(archive, largest)
+    found = [member for name in names for member in sorted(inside) if PurePosixPath(member).match(name)]
+    if not found:
+        raise UsageError(f"archive {archive} does not hold {' or '.join(names)}; fetch it again or give the file itself")
+    folder = PurePosixPath(found[0]).parent
+    near = [member for member in sorted(inside) if PurePosixPath(member).parent == folder]
+    more = [member for name in beside for member in near if PurePosixPath(member).match(name)]
+    wanted = list(dict.fromkeys((found[0], *more)))
+    for member, stream in _streams(archive, frozenset(wanted)):
+        target = into / PurePosixPath(member).name
+        with explain_write_errors(into), target.open("wb") as file, _explain_damage(archive, member):
+            shutil.copyfileobj(stream, file, CHUNK)
+    return tuple(into / PurePosixPath(member).name for member in wanted)
+
+
+def members(archive: Path, largest: int = LARGEST) -> list[str]:
+    """The names of the plain files in an archive. Raises UsageError for a damaged one, and for one that could do harm:
+
+    a name that leads out of the folder, a link, or more declared bytes than `largest`.
+    """
+    names: list[str] = []
+    size = 0
+    for name, kind, bytes_ in _listed(archive):
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or kind == "link":
+            raise UsageError(f"archive {archive} holds {name!r}, which leads out of its folder; it was not opened")
+        size += bytes_
+        if size > largest:
+            raise UsageError(f"archive {archive} declares more than {largest} bytes when unpacked; it was not opened")
+        if kind == "file":
+            names.append(name)
+    return names
+
+
+def _listed(archive: Path) -> Generator[tuple[str, str, int]]:
+    """(name, "file" | "folder" | "link", declared bytes) of each entry."""
+    with _explain_damage(archive):
+        if archive.name.endswith(TARS):
+            with _tar(archive) as opened:
+                for entry in opened:
+                    kind = "file" if entry.isfile() else "folder" if entry.isdir() else "link"
+                    yield entry.name, kind, entry.size
+        else:
+            with zipfile.ZipFile(archive) as opened:
+                for entry in opened.infolist():
+                    link = stat.S_ISLNK(entry.external_attr >> 16)
+                    yield entry.filename, "link" if link else "folder" if entry.is_dir() else "file", entry.file_size
+
+
+def _streams(archive: Path, wanted: frozenset[str]) -> Generator[tuple[str, IO[bytes]]]:
+    """The content of the wanted files, in the archive's order."""
+    if archive.name.endswith(TARS):
+        with _explain_damage(archive), _tar(archive) as opened:
+            for entry in opened:
+                if entry.name in wanted and (stream := opened.extractfile(entry)) is not None:
+                    yield entry.name, stream
+    else:
+        with zipfile.ZipFile(archive) as opened:
+            for member in sorted(wanted):
+                with _explain_damage(archive, member), opened.open(member) as stream:
+                    yield member, stream
+
+
+@contextmanager
+def _tar(archive: Path) -> Generator[tarfile.TarFile]:
+    """A tar as a stream, read to its end in any case, so that gzip compares its checksum."""
+    with archive.open("rb") if archive.suffix == ".tar" else gzip.open(archive) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as opened:
+            yield opened
+        while stream.read(CHUNK):
+            pass
+
+
+@contextmanager
+def _explain_damage(archive: Path, member: str = "") -> Generator[None]:
+    """One sentence for what the standard library says in eight ways."""
+    try:
+        yield
+    except DAMAGE:
+        if member:
+            raise UsageError(f"{member} in archive {archive} is damaged or encrypted; fetch it again") from None
+        kind = "tar" if archive.name.endswith(TARS) else "zip"
+        raise UsageError(f"{archive} is no whole {kind} archive (cut short or damaged); fetch it again") from None

@@ -1,0 +1,56 @@
+"""What the catalogue knows about a dataset before it is here: one that somebody recorded, or one that is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .dataset import Dataset, Scope
+from .ratings_file import Parsed
+from .sources import Source
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A dataset that somebody recorded: what it is, what may be done with it, where it is, how its raw files are read.
+
+    page: where a person finds it; sources: tried in order (none: only by hand); raw: the names of the raw files that would do, best
+    first; beside: those of further files that are read with it where they lie in the same place (both may be patterns);
+    read: takes the raw file and those beside it; positive_above: see `Dataset.threshold`; rows: what the whole dataset has, None
+    where releases differ; sha256: of the unpacked content of the only raw file that counts, None where any whole one does.
+    """
+
+    name: str
+    title: str
+    licence: str
+    terms: str
+    citation: str
+    page: str
+    raw: tuple[str, ...]
+    read: Callable[..., Parsed]
+    positive_above: float | None = None
+    beside: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    rows: int | None = None
+    sha256: str | None = None
+    scope: Scope = "whole"
+
+    @property
+    def command(self) -> str:
+        """What puts it onto this machine."""
+        return f"craftbench data get {self.name}" if self.sources else f"craftbench data import {self.name} PATH"
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A dataset that is generated; the same everywhere. `generate` takes the name; `describe` says what ("12000 ratings")."""
+
+    name: str
+    title: str
+    generate: Callable[[str], Dataset]
+    describe: str
+    licence: str = "CC0-1.0"
+
+    @property
+    def command(self) -> str:
+        return f"craftbench data get {self.name}"
