@@ -33,8 +33,9 @@ def early_stopping(
     *,
     patience: int = 10,
     max_epochs: int = 5000,
+    least_gain: float = 0.0,
 ) -> Training:
-    """Call `epoch` until `score` (validation, higher is better) has gained nothing for more than `patience` epochs in a row.
+    """Call `epoch` until `score` (validation, higher is better) gained at most `least_gain` for over `patience` epochs in a row.
 
     So patience 10 stops at the 11th miss, as released IFRU does (`not_change > 10`). A tie is a miss. Ends in the best state, by
     `restore(snapshot())`; reports every epoch to `run.progress`. Raises FloatingPointError when the score is not finite.
@@ -48,7 +49,7 @@ def early_stopping(
         value = score()
         if not math.isfinite(value):
             raise FloatingPointError(f"the validation score of epoch {number} is {value}: training diverged, or cannot be scored")
-        if value > best:
+        if value > best + least_gain:
             best, best_epoch, best_state, to_best = value, number, snapshot(), time.perf_counter() - start
         run.progress(number, value)
     seconds = time.perf_counter() - start
