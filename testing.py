@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .benchmarks.exercise import OUTPUTS, SEED, Fit, NotChecked, Trial, exercises, reachable, same
+from .benchmarks.exercise import SEED, Fit, NotChecked, Trial, exercises, reachable, same
 from .core.context import DeadlineExceeded
 from .core.errors import UsageError, unknown
 from .core.params import Params
@@ -171,14 +171,14 @@ def _shape(subject: _Subject) -> str | None:
     """predictions have the names and shape asked"""
     for trial in subject.trials:
         for view in trial.views():
-            found, expected = trial.fit.predictions[view.name], OUTPUTS[subject.runner.task]
+            found, expected = trial.fit.predictions[view.name], trial.exercise.task.outputs
             if set(found) != set(expected):
                 return f"view {view.name!r} of {trial.task_key} has {sorted(found)}, not {sorted(expected)}"
             for name, kind in expected.items():
                 values = found[name]
-                if not isinstance(values, np.ndarray) or (values.shape, values.dtype) != ((view.rows,), kind):
+                if not isinstance(values, np.ndarray) or (values.shape, values.dtype) != ((view.rows,), np.dtype(kind)):
                     seen = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-                    return f"{name!r} of view {view.name!r} is {seen}, not {kind} ({view.rows},)"
+                    return f"{name!r} of view {view.name!r} is {seen}, not {np.dtype(kind)} ({view.rows},)"
     return None
 
 

@@ -66,6 +66,10 @@ class TaskSpec(ABC):
     def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
         """The metrics of one view; reads hidden labels (never for the view "valid")."""
 
+    def keeps(self, view: str) -> bool:
+        """Whether a record keeps its predictions of this view, for derived columns."""
+        return True
+
     def known(self, folder: Path, view: str) -> Mapping[str, NDArray[Any]]:
         """What else is openly known of a view's rows, for derived columns; never a hidden label."""
         return {}
@@ -142,6 +146,18 @@ class Derived(Column):
 
 
 @dataclass(frozen=True)
+class Averaged(Column):
+    """The mean of a row's metrics whose keys begin with `prefix`, without those that too few users or positives carry.
+
+    over: a row; then the mean of the relative gains over that row's metrics of the same seed, in % (RI, which is not the gain of
+    the mean).
+    """
+
+    prefix: str = ""
+    over: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
     """rows x columns, one block per task. `rows` are keys; a row that is absent in the profile is a hole with its command."""
 
@@ -175,7 +191,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Contrast:
-    """`row` minus `other` in one column of one task (or their ratio)."""
+    """`row` minus `other` in one column of one task (or their ratio); without an `other`, `row` itself."""
 
     row: str
     other: str
@@ -228,14 +244,20 @@ class Profile:
     rows: Mapping[str, tuple[Row, ...]]  # task key -> rows
     seeds: int
     trials: int
-    core_seconds: float
-    fit_seconds: Mapping[str, float]  # row key (or "*") -> expected seconds of one fit, for plan and budget test
+    core_seconds: float  # for what is on a fresh machine
+    fit_seconds: Mapping[str, float]  # "dataset/row", "dataset/*", "row" or "*" -> seconds of a fit, for plan and budget test
     timings: tuple[Timing, ...] = ()
     sampler: str = "tpe"
     pruner: str = "none"
     recheck: int = 0  # how many of the best settings are fitted again on other tuning seeds before choosing
     tuning_seeds: int = 1
     deadline: float = 600.0  # seconds a cell may take
+    imported: Mapping[str, float] = field(default_factory=dict)  # core-seconds on top for a dataset that a user has imported
+
+    def expected(self, dataset: str, row: str) -> float:
+        """Seconds that one fit of a row takes, by the nearest declaration."""
+        names = (f"{dataset}/{row}", f"{dataset}/*", row, "*")
+        return next(self.fit_seconds[name] for name in names if name in self.fit_seconds)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
 from .benchmark import Benchmark, Row
 
-PAPERS = ("ifru",)
+PAPERS = ("ifru", "gradcraft")
 
 
 def benchmark(name: str) -> Benchmark:

@@ -131,7 +131,8 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
     files = _artifact(fitted) if job.keep_fitted else {}
     if job.kind == "final":
         files["metrics.parquet"] = _metrics_table(measures)
-        kept = {f"{name}/{key}": np.ascontiguousarray(value) for name, found in predictions.items() for key, value in found.items()}
+        stored = {name: found for name, found in predictions.items() if job.task.keeps(name)}
+        kept = {f"{name}/{key}": np.ascontiguousarray(value) for name, found in stored.items() for key, value in found.items()}
         files["predictions.safetensors"] = to_safetensors(kept)
     return files
 

@@ -22,14 +22,11 @@ from numpy.typing import NDArray
 from ..core.context import DeadlineExceeded, RunContext
 from ..core.params import Params
 from ..core.runner import Fitted, Runner
-from ..core.task import Predictions, Task, UnlearningTask, View
+from ..core.task import Predictions, Task, View
 from .benchmark import Row, TaskSpec
 from .catalogue import PAPERS, declared
 
 SEED = 1
-
-# What a kind of task wants predicted: name -> type; one value for each row of a view.
-OUTPUTS: Mapping[type[Task], Mapping[str, np.dtype[Any]]] = {UnlearningTask: {"score": np.dtype(np.float32)}}
 
 
 class NotChecked(Exception):

@@ -22,7 +22,12 @@ def explain(planner: Planner) -> dict[str, Any]:
     known = len(cells) + len(planner.timings)
     after = planner.expected() - known
     new = [cell for cell in cells if cell["state"] == "new"]
-    missing = sum(_seconds(planner, cell["row"]) for cell in new) + after * _seconds(planner, "*")
+    expected = planner.profile.expected
+    missing = after * expected("", "*") + sum(
+        expected(line.task.dataset, line.row.key)
+        for (line, _), cell in zip(known_cells, cells, strict=True)
+        if cell["state"] == "new"
+    )
     return {
         "paper": planner.benchmark.name,
         "profile": planner.profile.name,
@@ -34,10 +39,6 @@ def explain(planner: Planner) -> dict[str, Any]:
         "cells": cells,
         "holes": [{"task": task, "command": hole.command} for task, hole in planner.holes.items()],
     }
-
-
-def _seconds(planner: Planner, row: str) -> float:
-    return planner.profile.fit_seconds.get(row, planner.profile.fit_seconds["*"])
 
 
 def _lines(planner: Planner, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

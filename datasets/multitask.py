@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..core.errors import UsageError
 from ..core.task import Impressions, MultiTask, View
 from .dataset import Dataset
-from .encoding import Encoder, Inputs, Labels
+from .encoding import KNOWN, Encoder, Inputs, Labels
 from .impressions import validate
 from .manifest import Folder, fingerprint, write_folder
 from .multitask_rule import PARTS, MultiTaskRule, labels_of, rule_of, sevenths
@@ -123,7 +123,8 @@ def prepare(
     fit = part <= 1 if rule.meta_joins else part == 0
     label = {task: labels_of(table, task) for task in rule.tasks}
     _two_classes(dataset.name, label, fit)
-    learned, answers = table[fit], {task: values[fit] for task, values in label.items()}
+    learned = table[[name for name in KNOWN if name in table]][fit]
+    answers = {task: values[fit] for task, values in label.items()}
     encoder = Encoder.fit(dataset, learned, answers, rule)
     inputs = encoder.encode(table)
     for name, odds in encoder.out_of_fold(learned, answers).items():
@@ -134,22 +135,6 @@ def prepare(
     shown = {name: _shown(table, row, mask) for name, mask in masks.items()}
     watched = shown["test"].watch_time
     assert watched is not None  # _shown always fills it
-    facts: dict[str, Any] = {
-        "dataset": dataset.name,
-        "dataset_fingerprint": dataset.fingerprint,
-        "scope": dataset.provenance.scope,
-        "rule": _words(rule, str(split)),
-        "tasks": list(rule.tasks),
-        "fields": encoder.fields,
-        "dense": list(encoder.odds),
-        "impressions": dataset.rows,
-        "dropped_other_scenes": dataset.rows - len(table),
-        "users": int(table["user_id"].nunique()),
-        "items": int(table["item_id"].nunique()),
-        **{name: int(np.count_nonzero(part == place)) for place, name in enumerate(PARTS)},
-        "notes": list(dataset.provenance.notes),
-        "parts": {name: _counts(table, label, part == place) for place, name in enumerate(PARTS)},
-    }
     tables = MultiTaskTables(
         name=f"{dataset.name}/{len(rule.tasks)}-tasks" + ("" if rule.meta_joins else "/meta apart"),
         tasks=rule.tasks,
@@ -161,7 +146,7 @@ def prepare(
         test=parts["test"].inputs,
         shown={**shown, "test": Shown(shown["test"].row, shown["test"].user, shown["test"].duration, None)},
         hidden=Hidden(parts["test"].label, watched),
-        facts=facts,
+        facts=_facts(dataset, _words(rule, str(split)), table, label, part, encoder),
         fingerprint="",
         fresh={name: _fresh(encoder, rows) for name, rows in (fresh or {}).items()},
     )
@@ -201,6 +186,27 @@ def _shown(table: pd.DataFrame, row: NDArray[np.int64], mask: NDArray[np.bool_])
 
 def _fresh(encoder: Encoder, rows: pd.DataFrame) -> Fresh:
     return Fresh(encoder.encode(rows), rows["user_id"].to_numpy(), rows["duration"].to_numpy())
+
+
+def _facts(
+    dataset: Dataset, words: str, table: pd.DataFrame, label: Labels, part: NDArray[np.int64], encoder: Encoder
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "scope": dataset.provenance.scope,
+        "rule": words,
+        "tasks": list(label),
+        "fields": encoder.fields,
+        "dense": list(encoder.odds),
+        "impressions": dataset.rows,
+        "dropped_other_scenes": dataset.rows - len(table),
+        "users": int(table["user_id"].nunique()),
+        "items": int(table["item_id"].nunique()),
+        **{name: int(np.count_nonzero(part == place)) for place, name in enumerate(PARTS)},
+        "notes": list(dataset.provenance.notes),
+        "parts": {name: _counts(table, label, part == place) for place, name in enumerate(PARTS)},
+    }
 
 
 def _counts(table: pd.DataFrame, label: Labels, rows: NDArray[np.bool_]) -> dict[str, Any]:

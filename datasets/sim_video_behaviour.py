@@ -23,7 +23,6 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.stats import norm
 
 from ..core.seeds import derive
 from .sim_video_people import LONGEST, SHORTEST, Exposure, Floats, Ints, Population, population
@@ -96,7 +95,7 @@ class Behaviour:
     def __init__(self, world: VideoWorld, people: Population, exposure: Exposure) -> None:
         self.world, self.people = world, people
         share, seconds = (np.array(column) for column in zip(*world.willingness, strict=True))
-        self._x, self._log_tau = norm.ppf(share), np.log(seconds)
+        self._x, self._log_tau = special.ndtri(share), np.log(seconds)
         rng = np.random.default_rng(derive(world.seed, "sim-video", "calibration"))
         user = rng.choice(world.users, 20_000, p=_share(people))
         item = exposure.draw(user, rng)
@@ -166,7 +165,8 @@ class Behaviour:
         views = np.linspace(-6, 6, 181, dtype=np.float32)
         logs = np.linspace(np.log(SHORTEST), np.log(LONGEST), 111, dtype=np.float32)
         mood = np.linspace(-5, 5, 201, dtype=np.float32)
-        weight = norm.pdf(mood) / norm.pdf(mood).sum()
+        density = np.exp(-(mood.astype(np.float64) ** 2) / 2)
+        weight = density / density.sum()
         spread = (1 - self.world.predictable) ** 0.5
         duration = np.exp(logs)[:, None]
         repeats = _repeats(duration)

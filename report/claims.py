@@ -53,16 +53,17 @@ def _tasks(evidence: Evidence, declared: Contrast) -> Iterator[str]:
     if declared.task or declared.column.startswith("timing/"):
         yield declared.task
         return
-    both = [task for task in evidence.tasks if {(task, declared.row), (task, declared.other)} <= evidence.lines.keys()]
+    named = [key for key in (declared.row, declared.other) if key]
+    both = [task for task in evidence.tasks if all((task, key) in evidence.lines for key in named)]
     here = [task for task in both if not evidence.tasks[task].get("hole")]
     yield from here or both or [""]
 
 
 def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> _Contrast:
     row = evidence.series(task, declared.row, declared.column)
-    other = evidence.series(task, declared.other, declared.column)
+    other = evidence.series(task, declared.other, declared.column) if declared.other else row.zero()
     found = contrast(row, other, as_ratio=claim.form == "ratio_above")
-    titles = [evidence.lines.get((task, key), {}).get("title", key) for key in (declared.row, declared.other)]
+    titles = [evidence.lines.get((task, key), {}).get("title", key) for key in (declared.row, declared.other) if key]
     column = evidence.columns.get(declared.column)
     sign = " / " if claim.form == "ratio_above" else " - "
     name = f"{sign.join(titles)} in {column.title if column else declared.column}" + (f" on {task}" if task else "")
@@ -70,7 +71,7 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     if found is None:
         timed = declared.column.startswith("timing/")
         missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
-    elif any(carried is not None and 0 < carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
+    elif any(carried is not None and carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
         found, missing = None, f"fewer than {THIN} users or positives carry it"
     return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
 
@@ -193,7 +194,7 @@ def _command(evidence: Evidence, claim: Claim) -> str:
         def has(each: Contrast, keys: dict[str, set[str]] = keys, timed: set[str] = timed) -> bool:
             if each.column.startswith("timing/"):
                 return each.column in timed
-            return any({each.row, each.other} <= rows for task, rows in keys.items() if each.task in ("", task))
+            return any({each.row, each.other} - {""} <= rows for task, rows in keys.items() if each.task in ("", task))
 
         if all(has(each) for each in claim.contrasts):
             return evidence.command(profile=name)

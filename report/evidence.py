@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ..benchmarks.benchmark import Benchmark, Column, Derived, Given, Profile
+from ..benchmarks.benchmark import Averaged, Benchmark, Column, Derived, Given, Profile
 from ..benchmarks.store import Record, Store
 from ..core.metrics.groups import user_group
 from ..core.statistics import Estimate, difference, ratio, summary
+from .shapes import THIN
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +39,11 @@ class Series:
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         return tuple(seed for seed, value in enumerate(self.values) if value is not None)
+
+    def zero(self) -> Series:
+        """The same seeds with nothing in them, to compare a row with no other."""
+        without = None if self.leave_out is None else np.zeros_like(self.leave_out)
+        return Series(tuple(None if each is None else 0.0 for each in self.values), without, paths=self.paths)
 
     def at(self, seeds: tuple[int, ...]) -> tuple[Floats, Floats | None]:
         """The values of these seeds, and their leave-outs."""
@@ -72,6 +78,16 @@ class _Measured:
     leave_out: Floats | None
     users: int
     positives: int
+
+    @property
+    def carried(self) -> bool:
+        """Whether enough users and positives carry it."""
+        return min(self.users, self.positives) >= THIN
+
+    @property
+    def all(self) -> Floats:
+        """The value, then the leave-outs."""
+        return np.append(self.value, [] if self.leave_out is None else self.leave_out)
 
 
 class Evidence:
@@ -129,6 +145,8 @@ class Evidence:
                 found.append(None)
             elif isinstance(column, Derived):
                 found.append(self._derived(column, task, path, seed))
+            elif isinstance(column, Averaged):
+                found.append(self._averaged(column, path, self._final(task, column.over, seed)))
             else:
                 found.append(self._measured(path, record, key))
         found = [None if each is None or not math.isfinite(each.value) else each for each in found]
@@ -172,6 +190,19 @@ class Evidence:
             file = self.store.folder(path) / "metrics.parquet"
             self._tables[path] = _by_metric(pd.read_parquet(file)) if file.exists() else {}
         return self._tables[path]
+
+    def _averaged(self, column: Averaged, path: str, base: str | None) -> _Measured | None:
+        """The mean over metrics, or over gains on those of the record `base`; None where `base` is missing."""
+        if column.over and base is None:
+            return None
+        own = self._metrics(path)
+        carried = {key: each.all for key, each in own.items() if each.carried and "/".join(key).startswith(column.prefix)}
+        if base is not None:
+            carried = {key: 100 * (mine / self._metrics(base)[key].all - 1) for key, mine in carried.items()}
+        if not carried:
+            return None
+        mean = np.mean(list(carried.values()), axis=0)
+        return _Measured(float(mean[0]), mean[1:] if len(mean) > 1 else None, 0, 0)
 
     def _derived(self, column: Derived, task: str, path: str, seed: int) -> _Measured | None:
         """The column from the stored predictions of this row and of those that it needs; None where one of them is missing."""

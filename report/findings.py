@@ -33,7 +33,7 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         exploratory=bool(evidence.plan.get("exploratory")),
         seeds=evidence.plan["seeds"],
         trials=evidence.plan["trials"],
-        core_seconds=evidence.profile.core_seconds,
+        core_seconds=_budget(evidence),
         spent_seconds=sum(each.seconds for each in made),
         overrides={name: value for name, value in evidence.plan.get("overrides", {}).items() if value},
         deviations=benchmark.deviations,
@@ -48,6 +48,12 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         records=_records(evidence, lines),
         command=evidence.command(),
     )
+
+
+def _budget(evidence: Evidence) -> float:
+    """Core-seconds declared for what is on this machine."""
+    here = {task["dataset"] for task in evidence.tasks.values() if not task.get("hole")}
+    return evidence.profile.core_seconds + sum(seconds for name, seconds in evidence.profile.imported.items() if name in here)
 
 
 def _task(task: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def thin(self) -> bool:
-        return any(carried is not None and 0 < carried < THIN for carried in (self.users, self.positives))
+        return any(carried is not None and carried < THIN for carried in (self.users, self.positives))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column,
 
 
 def _known(values: Published, table: str, task: str, dataset: str, row: str, column: str) -> float | None:
-    return values.get((table, task, row, column), values.get((table, dataset, row, column)))
+    places = ((table, place, row, column) for place in (task, dataset, ""))
+    return next((values[place] for place in places if place in values), None)
 
 
 def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[str, str, str]:
