@@ -21,7 +21,9 @@ def agreements(lines: tuple[Line, ...], headings: tuple[Heading, ...], reference
         if pairs:
             agree = sum(_sign(a[0] - b[0]) == _sign(a[1] - b[1]) for a, b in pairs)
             base = both.pop(reference, None)
-            lifts = {titles[row]: (_lift(p, base[0]), _lift(r, base[1])) for row, (p, r) in both.items()} if base else {}
+            lifts = (
+                {titles[row]: (_lift(p, base[0]), _lift(r, base[1])) for row, (p, r) in both.items()} if base and all(base) else {}
+            )
             yield Agreement(heading.title, agree, len(pairs), lifts)
 
 
@@ -29,6 +31,6 @@ def _sign(difference: float) -> int:
     return (difference > 0) - (difference < 0)
 
 
-def _lift(value: float, base: float) -> float | None:
+def _lift(value: float, base: float) -> float:
     """In per cent of the reference row."""
-    return 100 * (value / base - 1) if base else None
+    return 100 * (value / base - 1)

@@ -82,7 +82,7 @@ class Agreement:
     column: str
     agree: int
     pairs: int
-    lifts: dict[str, tuple[float | None, float | None]]
+    lifts: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
