@@ -187,7 +187,9 @@ class MultiTaskModel(nn.Module):
 
     def rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The table rows of ids (B, F): the distinct ones (U,), and each id's place among them (B, F)."""
-        return torch.unique(ids + self.get_buffer("starts"), return_inverse=True)
+        ids = ids + self.get_buffer("starts")
+        seen = torch.zeros(len(self.table), dtype=torch.bool, device=ids.device).index_fill_(0, ids.flatten(), True)
+        return seen.nonzero().squeeze(1), (seen.cumsum(0) - 1)[ids]
 
     def heads(self, embeddings: Tensor, dense: Tensor) -> list[Tensor]:
         """Logits from embeddings (B, F, d) and dense inputs (B, D)."""

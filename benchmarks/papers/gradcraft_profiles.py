@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...datasets.multitask_rule import SIX, VIEWS
+from ...datasets.sim_video_worlds import WORLDS
 from ..benchmark import Profile, Row, Scope, Timing
 from ..multitask_task import MultiTaskSpec
 from .gradcraft_rows import BALANCERS, EVERY, FLOOR, LATER, MAIN, RELEASED, SINGLE, keys, pinned
@@ -29,12 +30,14 @@ SMOKE_TASKS = (task_of("sim-video-small"),)
 SIM, REAL = task_of("sim-video"), task_of(SLICED, SLICE)
 SIM_SIZES, REAL_SIZES = sizes("sim-video", "follow"), sizes(SLICED, "profile_enter")
 FITTED = task_of("sim-video-kuairand")
+GRID = tuple(task_of(name) for name in WORLDS if name not in ("sim-video", "sim-video-kuairand", "sim-video-small"))
 PAPER_DATA = tuple(task_of(name) for name in ("wechat-2021", "kuairand-pure", "kuairand-1k"))
 
 SMALL: dict[str, Any] = {"dim": 4, "hidden": 32, "batch_size": 1024, "dropout": 0.0, "init": "fan_in", "patience": 2}
 SMALL_SAID = "a small PLE (embeddings of 4, experts 32-16-8, no dropout), batches of 1,024, patience 2"
 TINY: dict[str, Any] = {**SMALL, "dim": 4, "hidden": 16, "max_epochs": 2}
 F1_ROWS = (FLOOR, SINGLE, *BALANCERS)
+GRID_ROWS = tuple(row for row in F1_ROWS if row.key in ("rates", "single", "ew", "pcgrad", "cagrad", "gradcraft"))
 
 FIT_SECONDS = {"*": 2.0, "single": 4.0, "rates": 0.1, f"{SLICED}/*": 7.0, f"{SLICED}/single": 20.0, f"{SLICED}/rates": 0.3}
 PAPER_SIZE = Timing(
@@ -82,9 +85,10 @@ PROFILES = {
             **{task.key: pinned(EVERY, SMALL, SMALL_SAID) for task in (SIM, REAL)},
             **{task.key: pinned(F1_ROWS, SMALL, SMALL_SAID) for task in (*SIM_SIZES, *REAL_SIZES)},
             FITTED.key: pinned(MAIN, SMALL, SMALL_SAID),
+            **{task.key: pinned(GRID_ROWS, SMALL, SMALL_SAID) for task in GRID},
             **{task.key: pinned(MAIN, SMALL, SMALL_SAID) for task in PAPER_DATA},
         },
-        (SIM, REAL, *SIM_SIZES, *REAL_SIZES, FITTED, *PAPER_DATA),
+        (SIM, REAL, *SIM_SIZES, *REAL_SIZES, FITTED, *GRID, *PAPER_DATA),
         seeds=10,
         trials=8,
         core_seconds=12 * 3600,
