@@ -23,6 +23,7 @@ from torchjd import aggregation
 from torchjd.autojac import backward, jac_to_grad
 
 from .interleave import interleave
+from .split_ple import SplitPLE
 
 # 98 k ids, 2 M parameters, as in the paper's Wechat log.
 FIELDS, TASKS, BATCH, LR, L2 = (20_000, 60_000, 10_000, 8_000, 100, 24), 6, 2048, 1e-3, 1e-5
@@ -64,18 +65,20 @@ def ours(runner, **settings):
     return lambda ids, dense, label: step(ids, dense, label, False)
 
 
-def plain(net, fill):
-    """The same step in plain torch; fill(losses, leaf) writes the gradients."""
-    decayed, free = net.weights(), [each for each in net.parameters() if each.dim() == 1]
+def plain(fill):
+    """The same step in plain torch, on a network with a module for each task; fill(net, losses, leaf) writes the gradients."""
+    net = SplitPLE(FIELDS, TASKS)
+    starts = torch.tensor([0, *FIELDS[:-1]]).cumsum(0)
+    decayed, free = ([each for each in net.parameters() if (each.dim() > 1) == wide] for wide in (True, False))
     optimisers = [(decayed, Adam(decayed, LR, 2 * L2)), (free, Adam(free, LR))]
 
     def step(ids, dense, label):
         for each in net.parameters():
             each.grad = None
-        rows, place = net.rows(ids)
+        rows, place = torch.unique(ids + starts, return_inverse=True)
         leaf = net.table.detach()[rows].requires_grad_()
-        losses = [binary_cross_entropy_with_logits(z, label[:, k]) for k, z in enumerate(net.heads(leaf[place], dense))]
-        fill(losses, leaf)
+        losses = [binary_cross_entropy_with_logits(z, label[:, k]) for k, z in enumerate(net(leaf[place]))]
+        fill(net, losses, leaf)
         net.table.grad = torch.zeros_like(net.table).index_copy_(0, rows, leaf.grad)
         for parameters, optimiser in optimisers:
             optimiser.step([each.grad for each in parameters])
@@ -84,20 +87,20 @@ def plain(net, fill):
 
 
 def mean_backward():
-    return plain(model(), lambda losses, leaf: torch.stack(losses).mean().backward())
+    return plain(lambda net, losses, leaf: torch.stack(losses).mean().backward())
 
 
 def torchjd_step(chunk):
     """backward + jac_to_grad on the shared parameters, then each task's own ones."""
-    net, aggregator = model(), aggregation.PCGrad()
-    shared, own = net.body.shared(), [each for k in range(TASKS) for each in net.body.private(k)]
+    aggregator = aggregation.PCGrad()
 
-    def fill(losses, leaf):
-        backward(losses, inputs=[leaf, *shared], retain_graph=True, parallel_chunk_size=chunk)
-        jac_to_grad([leaf, *shared], aggregator)
-        torch.stack(losses).sum().backward(inputs=own)
+    def fill(net, losses, leaf):
+        shared = [leaf, *net.common.parameters()]
+        backward(losses, inputs=shared, retain_graph=True, parallel_chunk_size=chunk)
+        jac_to_grad(shared, aggregator)
+        torch.stack(losses).sum().backward(inputs=net.private())
 
-    return plain(net, fill)
+    return plain(fill)
 
 
 def test_seconds_of_a_step(ledger):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 
-__all__ = ["Balance", "Balancer", "Weights", "balanced_backward"]
+__all__ = ["Balance", "Balancer", "Weights", "balance_gradients", "balanced_backward"]
 
 Weights = Callable[[Tensor], Tensor]  # K (T, T) -> w (T,), both float64
 BLOCK = 1 << 12  # columns of J that are float64 at a time: a block stays in the cache
@@ -148,22 +148,31 @@ def balanced_backward(
     private = [list(each) for each in task_params] or [list[Tensor]() for _ in losses]
     _check(losses, shared, private, scope, specific)
     values = torch.stack([loss.detach().double().reshape(()) for loss in losses]).cpu()
-    _refuse_poison("loss", values)
+    refuse_poison("loss", values)
     if not rule.needs_gram:
         return _weigh_losses(losses, shared, private, rule.weigh(values, None), [1.0] * len(losses))
     reused = rule.reused()
     if reused is not None:
-        return _weigh_losses(losses, shared, private, reused, _undo(reused, specific))
+        return _weigh_losses(losses, shared, private, reused, undone(reused, specific).tolist())
     J, own, norms = _jacobian(losses, shared, private)
-    shared_gram = _gram(J)
-    _refuse_poison("gradient", shared_gram.diagonal() + norms.square())
-    K = shared_gram + torch.diag(norms.square()) if scope == "all" else shared_gram
-    w = rule.weigh(values, K)
+    balance = balance_gradients(rule, values, J, norms, scope)
+    w = balance.weights
     factors = [1.0] * len(losses) if specific == "own" else (len(losses) * w).tolist()
     _write(shared, [piece.view_as(to) for to, piece in zip(shared, (w.to(J) @ J).split(_sizes(shared)), strict=True)])
     for parameters, gradients, factor in zip(private, own, factors, strict=True):
         _write(parameters, gradients, factor)
-    return Balance(w, K, shared_gram)
+    return balance
+
+
+def balance_gradients(rule: Balancer, losses: Tensor, J: Tensor, own_norms: Tensor, scope: str = "shared") -> Balance:
+    """The weights for gradients J (T, n) of the shared parameters and norms (T,) of each task's own part.
+
+    For who has the gradients already; `balanced_backward` takes them from losses. Raises FloatingPointError naming the task.
+    """
+    shared_gram = gram_of(J)
+    refuse_poison("gradient", shared_gram.diagonal() + own_norms.square())
+    K = shared_gram + torch.diag(own_norms.square()) if scope == "all" else shared_gram
+    return Balance(rule.weigh(losses, K), K, shared_gram)
 
 
 def _check(
@@ -226,7 +235,7 @@ def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms)).cpu() if norms else torch.zeros((), dtype=torch.float64)
 
 
-def _gram(J: Tensor) -> Tensor:
+def gram_of(J: Tensor) -> Tensor:
     """J J' in float64, without a float64 copy of J."""
     K = J.new_zeros(len(J), len(J), dtype=torch.float64)
     for block in J.split(BLOCK, dim=1):
@@ -235,15 +244,15 @@ def _gram(J: Tensor) -> Tensor:
     return ((K + K.T) / 2).cpu()  # a product of BLAS need not be symmetric to the last bit
 
 
-def _refuse_poison(what: str, values: Tensor) -> None:
+def refuse_poison(what: str, values: Tensor) -> None:
     for k, finite in enumerate(values.isfinite().tolist()):
         if not finite:
             raise FloatingPointError(f"the {what} of task {k} is not finite; no .grad was changed")
 
 
-def _undo(w: Tensor, specific: str) -> list[float]:
-    """What makes w_k g_k, a task's gradient where losses were weighed, into g_k ("own"; 0 where w_k is) or T w_k g_k."""
-    return [1 / each if each else 0.0 for each in w.tolist()] if specific == "own" else [float(len(w))] * len(w)
+def undone(w: Tensor, specific: str) -> Tensor:
+    """(T,) what makes w_k g_k, a task's gradient where losses were weighed, into g_k ("own"; 0 where w_k is) or T w_k g_k."""
+    return torch.where(w == 0, 0.0, 1 / w) if specific == "own" else torch.full_like(w, len(w))
 
 
 def _weigh_losses(

@@ -1,11 +1,13 @@
 """Networks that predict T kinds of feedback: shared bottom, MMoE (Ma et al., KDD 2018) and PLE (Tang et al., RecSys 2020).
 
     x        = [e_1; ...; e_F; dense]                                    embeddings of the F fields of an impression
+    c_s      = expert_s(x)                                               the S experts that all tasks share
     m_k      = sum_j softmax(G_k x)_j expert_j(x)                        task k's mixture of the experts that it may use
     logit_k  = tower_k([fm; m_k]) + bias_k                               fm = 1/2 sum_d ((sum_f e_fd)^2 - sum_f e_fd^2)
 
-PLE of one level, as in GradCraft's release: one expert that all tasks share and one of each task's own. Outputs are a list, one
-tensor for each task, so that the gradient of one loss never walks through another task's part.
+PLE of one level, as in GradCraft's release: one expert that all tasks share and one of each task's own. What T tasks or S experts
+have alike is one stacked parameter, with the task or expert as first axis: a step is a few dozen batched products instead of some
+hundred small ones. Whatever a task's own part does first to x is one linear map z_k = x A_k, so all of them are one product.
 """
 
 from __future__ import annotations
@@ -36,106 +38,110 @@ class Dropout(nn.Module):
         return x * kept.div_(1 - self.share)
 
 
+class Stack(nn.Module):
+    """`count` networks of equal shape side by side: linear layers of these `sizes`, with ReLU and dropout in between.
+
+    From x (count, B, sizes[0]) to (count, B, sizes[-1]). last: whether ReLU and dropout follow the last layer too.
+    """
+
+    def __init__(self, count: int, sizes: Sequence[int], dropout: Dropout, *, last: bool) -> None:
+        super().__init__()
+        self.dropout, self.last = dropout, last
+        self.weights = nn.ParameterList(torch.empty(count, inputs, outputs) for inputs, outputs in pairwise(sizes))
+        self.biases = nn.ParameterList(torch.empty(count, 1, outputs) for outputs in sizes[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if self.last or place < len(self.weights) - 1:
+                x = self.dropout(torch.relu(x))
+        return x
+
+
 class Body(nn.Module, ABC):
-    """From x (B, width) and fm (B, 1) to T logits (B,) each. `shared` and `private` are disjoint and hold every parameter."""
+    """From x (B, width) to T logits, in two halves: what the tasks share, and what each has of its own.
 
-    @abstractmethod
-    def forward(self, x: Tensor, fm: Tensor) -> list[Tensor]: ...
+    common: the S shared experts, width -> h -> h/2 -> h/4; entry (T, width, m): A, the tasks' first maps of x (None: they look at c
+    alone); every other parameter is private too, with the task as its first axis.
+    """
 
-    @abstractmethod
+    entry: nn.Parameter | None
+
+    def __init__(self, experts: int, width: int, hidden: int, tasks: int, dropout: Dropout) -> None:
+        super().__init__()
+        self.experts = experts
+        self.register_parameter("entry", None)
+        self.common = Stack(experts, (width, hidden, hidden // 2, hidden // 4), dropout, last=True)
+        # At least 16 and 8 units: a ReLU with fewer dies.
+        self.towers = Stack(tasks, (1 + hidden // 4, max(hidden // 8, 16), max(hidden // 16, 8), 1), dropout, last=False)
+
     def shared(self) -> list[nn.Parameter]:
         """Parameters that several tasks use."""
+        return list(self.common.parameters())
+
+    def private(self) -> list[nn.Parameter]:
+        """Parameters (T, ...) of which each task uses its own part alone, `entry` first."""
+        known = {id(each) for each in self.common.parameters()}
+        return [each for each in self.parameters() if id(each) not in known]
+
+    def meet(self, x: Tensor) -> Tensor:
+        """c (S, B, h/4) of x (B, width)."""
+        return self.common(x.expand(self.experts, -1, -1))
+
+    def enter(self, x: Tensor) -> Tensor:
+        """z (T, B, m) of x (B, width)."""
+        if self.entry is None:
+            return x.new_zeros(len(self.towers.weights[0]), len(x), 0)
+        tasks, width, m = self.entry.shape
+        return (x @ self.entry.transpose(0, 1).reshape(width, tasks * m)).view(-1, tasks, m).transpose(0, 1)
 
     @abstractmethod
-    def private(self, task: int) -> list[nn.Parameter]:
-        """Parameters that only this task uses."""
+    def part(self, z: Tensor, c: Tensor, fm: Tensor) -> Tensor:
+        """Logits (T, B) from z (T, B, m), c (T, S, B, h/4) and fm (T, B, 1), of which task k reads its own [k] alone."""
+
+    def _tower(self, fm: Tensor, mix: Tensor) -> Tensor:
+        return self.towers(torch.cat([fm, mix], dim=2)).squeeze(2)
 
 
 class SharedBottom(Body):
     """One expert for all tasks, no gates."""
 
     def __init__(self, width: int, hidden: int, tasks: int, dropout: Dropout) -> None:
-        super().__init__()
-        self.bottom = expert(width, hidden, dropout)
-        self.towers = nn.ModuleList(tower(hidden, dropout) for _ in range(tasks))
+        super().__init__(1, width, hidden, tasks, dropout)
 
-    def forward(self, x: Tensor, fm: Tensor) -> list[Tensor]:
-        mixed = torch.cat([fm, self.bottom(x)], dim=1)
-        return [each(mixed).squeeze(1) for each in self.towers]
-
-    def shared(self) -> list[nn.Parameter]:
-        return list(self.bottom.parameters())
-
-    def private(self, task: int) -> list[nn.Parameter]:
-        return list(self.towers[task].parameters())
+    def part(self, z: Tensor, c: Tensor, fm: Tensor) -> Tensor:
+        return self._tower(fm, c[:, 0])
 
 
 class MMoE(Body):
-    """As many experts as PLE has (T + 1), all shared; each task has a gate over them."""
+    """As many experts as PLE has (T + 1), all shared; each task has a gate over them: m = T + 1."""
 
     def __init__(self, width: int, hidden: int, tasks: int, dropout: Dropout) -> None:
-        super().__init__()
-        self.experts = nn.ModuleList(expert(width, hidden, dropout) for _ in range(tasks + 1))
-        self.gates = nn.ModuleList(nn.Linear(width, tasks + 1, bias=False) for _ in range(tasks))
-        self.towers = nn.ModuleList(tower(hidden, dropout) for _ in range(tasks))
+        super().__init__(tasks + 1, width, hidden, tasks, dropout)
+        self.entry = nn.Parameter(torch.empty(tasks, width, tasks + 1))
 
-    def forward(self, x: Tensor, fm: Tensor) -> list[Tensor]:
-        found = torch.stack([each(x) for each in self.experts], dim=1)
-        mixed = ((gate(x).softmax(1).unsqueeze(1) @ found).squeeze(1) for gate in self.gates)
-        return [each(torch.cat([fm, mix], dim=1)).squeeze(1) for each, mix in zip(self.towers, mixed, strict=True)]
-
-    def shared(self) -> list[nn.Parameter]:
-        return list(self.experts.parameters())
-
-    def private(self, task: int) -> list[nn.Parameter]:
-        return [*self.gates[task].parameters(), *self.towers[task].parameters()]
+    def part(self, z: Tensor, c: Tensor, fm: Tensor) -> Tensor:
+        gate = z.softmax(2).transpose(1, 2).unsqueeze(3)  # (T, S, B, 1)
+        return self._tower(fm, (gate * c).sum(1))
 
 
 class PLE(Body):
-    """One level: a shared expert, an expert of each task, and a gate of each task over these two."""
+    """One level: a shared expert, an expert of each task, and a gate of each task over these two: m = h + 2."""
 
     def __init__(self, width: int, hidden: int, tasks: int, dropout: Dropout) -> None:
-        super().__init__()
-        self.common = expert(width, hidden, dropout)
-        self.experts = nn.ModuleList(expert(width, hidden, dropout) for _ in range(tasks))
-        self.gates = nn.ModuleList(nn.Linear(width, 2, bias=False) for _ in range(tasks))
-        self.towers = nn.ModuleList(tower(hidden, dropout) for _ in range(tasks))
+        super().__init__(1, width, hidden, tasks, dropout)
+        self.entry = nn.Parameter(torch.empty(tasks, width, hidden + 2))
+        self.bias = nn.Parameter(torch.empty(tasks, 1, hidden))
+        self.own = Stack(tasks, (hidden, hidden // 2, hidden // 4), dropout, last=True)
 
-    def forward(self, x: Tensor, fm: Tensor) -> list[Tensor]:
-        common = self.common(x)
-        logits: list[Tensor] = []
-        for own, gate, each in zip(self.experts, self.gates, self.towers, strict=True):
-            weight = gate(x).softmax(1)
-            mix = weight[:, :1] * own(x) + weight[:, 1:] * common
-            logits.append(each(torch.cat([fm, mix], dim=1)).squeeze(1))
-        return logits
-
-    def shared(self) -> list[nn.Parameter]:
-        return list(self.common.parameters())
-
-    def private(self, task: int) -> list[nn.Parameter]:
-        return [*self.experts[task].parameters(), *self.gates[task].parameters(), *self.towers[task].parameters()]
+    def part(self, z: Tensor, c: Tensor, fm: Tensor) -> Tensor:
+        first, *sides = z.split([z.shape[2] - 2, 1, 1], dim=2)
+        gate = (sides[0] - sides[1]).sigmoid()  # the softmax of two
+        own = self.own(self.own.dropout(torch.relu(first + self.bias)))
+        return self._tower(fm, gate * own + (1 - gate) * c[:, 0])
 
 
-def expert(width: int, hidden: int, dropout: Dropout) -> nn.Sequential:
-    """width -> h -> h/2 -> h/4, each with ReLU and dropout."""
-    return _layers((width, hidden, hidden // 2, hidden // 4), dropout)
-
-
-def tower(hidden: int, dropout: Dropout) -> nn.Sequential:
-    """1 + h/4 -> h/8 -> h/16 -> 1, at least 16 and 8 units, for a ReLU with few units dies; the last layer's bias is the task's."""
-    first, second = max(hidden // 8, 16), max(hidden // 16, 8)
-    return _layers((1 + hidden // 4, first, second), dropout).append(nn.Linear(second, 1))
-
-
-def _layers(sizes: Sequence[int], dropout: Dropout) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(), dropout]
-    return nn.Sequential(*layers)
-
-
-BODIES: Mapping[str, type[Body]] = {"ple": PLE, "mmoe": MMoE, "shared_bottom": SharedBottom}
+BODIES: Mapping[str, type[SharedBottom] | type[MMoE] | type[PLE]] = {"ple": PLE, "mmoe": MMoE, "shared_bottom": SharedBottom}
 
 
 class MultiTaskModel(nn.Module):
@@ -164,26 +170,19 @@ class MultiTaskModel(nn.Module):
         if backbone not in BODIES:
             raise unknown("backbone", backbone, BODIES)
         self.tasks = tasks
-        starts = torch.tensor([0, *fields[:-1]]).cumsum(0)
-        self.register_buffer("starts", starts, persistent=False)
-        with torch.device("meta"):  # the usual start would draw from the global stream
-            body = BODIES[backbone](dim * len(fields) + dense, hidden, tasks, Dropout(dropout, noise or torch.Generator()))
-        self.body = body.to_empty(device="cpu")
+        self.register_buffer("starts", torch.tensor([0, *fields[:-1]]).cumsum(0), persistent=False)
         self.table = nn.Parameter(torch.empty(sum(fields), dim).normal_(0.0, INIT_STD, generator=generator))
+        self.body = BODIES[backbone](dim * len(fields) + dense, hidden, tasks, Dropout(dropout, noise or torch.Generator()))
         self._start(init, generator)
 
+    @torch.no_grad()
     def _start(self, init: str, generator: torch.Generator | None) -> None:
-        """Weights from N(0, .01^2), or uniform in +-1/sqrt(inputs) as biases are; a task's bias at 0."""
-        for layer in self.body.modules():
-            if isinstance(layer, nn.Linear):
-                reach = layer.in_features**-0.5
-                if init == "released":
-                    nn.init.normal_(layer.weight, 0.0, INIT_STD, generator=generator)
-                else:
-                    nn.init.uniform_(layer.weight, -reach, reach, generator=generator)
-                if layer.bias is not None:
-                    nn.init.uniform_(layer.bias, -reach, reach, generator=generator)
-                    layer.bias.data *= layer.out_features > 1
+        """Weights from N(0, .01^2) or N(0, 1 / inputs); biases at 0, for one that outweighs the signal kills its ReLU."""
+        for weight in self.weights()[1:]:
+            std = INIT_STD if init == "released" else weight.shape[1] ** -0.5
+            weight.normal_(0.0, std, generator=generator)
+        for bias in self.biases():
+            bias.zero_()
 
     def rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The table rows of ids (B, F): the distinct ones (U,), and each id's place among them (B, F)."""
@@ -191,15 +190,29 @@ class MultiTaskModel(nn.Module):
         seen = torch.zeros(len(self.table), dtype=torch.bool, device=ids.device).index_fill_(0, ids.flatten(), True)
         return seen.nonzero().squeeze(1), (seen.cumsum(0) - 1)[ids]
 
-    def heads(self, embeddings: Tensor, dense: Tensor) -> list[Tensor]:
-        """Logits from embeddings (B, F, d) and dense inputs (B, D)."""
+    def inputs(self, embeddings: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, width) and fm (B, 1) from embeddings (B, F, d) and dense inputs (B, D)."""
         fm = 0.5 * (embeddings.sum(1).square() - embeddings.square().sum(1)).sum(1, keepdim=True)
-        return self.body(torch.cat([embeddings.flatten(1), dense], dim=1), fm)
+        return torch.cat([embeddings.flatten(1), dense], dim=1), fm
 
-    def forward(self, ids: Tensor, dense: Tensor) -> list[Tensor]:
-        """T logits (B,) of impressions with ids (B, F) and dense inputs (B, D)."""
+    def heads(self, embeddings: Tensor, dense: Tensor) -> Tensor:
+        """Logits (T, B) from embeddings (B, F, d) and dense inputs (B, D)."""
+        x, fm = self.inputs(embeddings, dense)
+        c = self.body.meet(x)
+        return self.body.part(self.body.enter(x), c.expand(self.tasks, *c.shape), fm.expand(self.tasks, *fm.shape))
+
+    def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
+        """Logits (T, B) of impressions with ids (B, F) and dense inputs (B, D)."""
         return self.heads(self.table[ids + self.get_buffer("starts")], dense)
 
     def weights(self) -> list[nn.Parameter]:
         """What the L2 penalty is on: the embeddings and every weight, no bias."""
-        return [each for each in self.parameters() if each.dim() > 1]
+        entry = [] if self.body.entry is None else [self.body.entry]
+        return [self.table, *entry, *(each for stack in self._stacks() for each in stack.weights)]
+
+    def biases(self) -> list[nn.Parameter]:
+        weights = {id(each) for each in self.weights()}
+        return [each for each in self.parameters() if id(each) not in weights]
+
+    def _stacks(self) -> list[Stack]:
+        return [each for each in self.body.modules() if isinstance(each, Stack)]

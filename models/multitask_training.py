@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import Tensor, nn
 
 from ..core.context import RunContext
 from ..core.metrics.classification import auc
 from ..core.params import Params, fixed, real
 from ..core.task import Impressions, MultiTask, Predictions, View
 from ..core.training import Training, early_stopping
-from .gradients import Balance, Balancer, balanced_backward
+from .gradients import Balance, Balancer, balance_gradients, gram_of, refuse_poison, undone
 from .multitask import MultiTaskModel
+from .multitask_gradients import Batch, losses_of, task_gradients, weighted_gradients
 from .optimisers import Adam
 
 
 class MultiTaskParams(Params):
     """Settings that every row shares: GradCraft's published network and protocol (1.6, 1.7 of its release) and grids."""
 
-    lr: float = real(1e-3, low=5e-4, high=5e-3, log=True, minimum=0.0, grid=(1e-4, 5e-4, 1e-3), help="Adam's learning rate")
+    lr: float = real(1e-3, low=1e-3, high=1e-2, log=True, minimum=0.0, grid=(1e-4, 5e-4, 1e-3), help="Adam's learning rate")
     l2: float = real(
         1e-5, low=1e-7, high=3e-5, log=True, minimum=0.0, grid=(1e-6, 1e-5), help="times the sum of squares of embeddings, weights"
     )
@@ -41,7 +41,7 @@ class MultiTaskParams(Params):
     dim: int = fixed(16, minimum=1, help="size of an embedding")
     hidden: int = fixed(256, minimum=16, help="units of an expert's first layer; halved twice, towers from an eighth")
     dropout: float = fixed(0.2, minimum=0.0, maximum=0.9, help="after every hidden layer")
-    init: str = fixed("released", options=("released", "fan_in"), help="first weights: N(0, .01^2), or uniform by a layer's inputs")
+    init: str = fixed("released", options=("released", "fan_in"), help="first weights: N(0, .01^2), or N(0, 1 / a layer's inputs)")
     max_epochs: int = fixed(200, minimum=1, help="epochs at most")
     patience: int = fixed(9, minimum=0, help="epochs in a row without a gain that are forgiven")
     adam_steps: str = fixed("one", options=("one", "two"), help="a batch; or a second one for the penalty (released)")
@@ -131,41 +131,72 @@ Step = Callable[[Tensor, Tensor, Tensor, bool], Balance]  # ids (B, F), dense (B
 
 def stepper(model: MultiTaskModel, params: MultiTaskParams, balancer: Balancer) -> Step:
     """What one batch does to `model`."""
-    decayed = model.weights()
-    free = [each for each in model.parameters() if each.dim() == 1]
+    decayed, free = model.weights(), model.biases()
     penalty = 0.0 if params.adam_steps == "two" else 2 * params.l2
     optimisers = [(decayed, Adam(decayed, params.lr, penalty)), (free, Adam(free, params.lr))]
-    shared, private = model.body.shared(), [model.body.private(k) for k in range(model.tasks)]
-
-    def losses_on(leaf: Tensor, place: Tensor, dense: Tensor, label: Tensor) -> list[Tensor]:
-        logits = model.heads(leaf[place], dense)
-        return [binary_cross_entropy_with_logits(each, label[:, k]) for k, each in enumerate(logits)]
 
     def step(ids: Tensor, dense: Tensor, label: Tensor, look: bool) -> Balance:
         rows, place = model.rows(ids)
-        leaf = model.table.detach()[rows].requires_grad_()
-        seen = None
-        if look and not balancer.needs_gram:  # nothing else would show its gradients
-            seen = balanced_backward(losses_on(leaf, place, dense, label), [leaf, *shared], torch.diagonal).shared_gram
-        losses = losses_on(leaf, place, dense, label)
-        balance = balanced_backward(losses, [leaf, *shared], balancer, private, scope=params.scope, specific=params.specific)
-        model.table.grad = torch.zeros_like(model.table).index_copy_(0, rows, _gradient(leaf))
+        batch = Batch(model.table.detach()[rows], place, dense, label)
+        balance, found = balanced(model, batch, balancer, params, look)
+        found[model.table] = torch.zeros_like(model.table).index_copy_(0, rows, found[model.table])
         for parameters, optimiser in optimisers:
-            optimiser.step([_gradient(each) for each in parameters])
+            optimiser.step([found[each] for each in parameters])
         if params.adam_steps == "two":
             optimisers[0][1].step([2 * params.l2 * each.detach() for each in decayed])
         if balancer.after_step is not None:
             with torch.no_grad():
-                after = losses_on(model.table[rows], place, dense, label)
-            balancer.after_step(torch.stack(after).double())
-        return balance if seen is None else replace(balance, shared_gram=seen)
+                after = losses_of(model.heads(model.table[rows][place], dense), label)
+            balancer.after_step(after.double())
+        return balance
 
     return step
 
 
-def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None  # balanced_backward has written it
-    return parameter.grad
+Gradients = dict[nn.Parameter, Tensor]  # by parameter; of the table, that of the looked-up rows (U, d)
+
+
+def balanced(
+    model: MultiTaskModel, batch: Batch, balancer: Balancer, params: MultiTaskParams, look: bool = False
+) -> tuple[Balance, Gradients]:
+    """How one step is balanced, and the gradients that come of it.
+
+    look: a balancer that weighs losses has no use for the gradients of single tasks; they are then computed to be looked at.
+    """
+    reused = balancer.reused() if balancer.needs_gram else None
+    if balancer.needs_gram and reused is None:
+        return _by_gradients(model, batch, balancer, params)
+    gram = gram_of(task_gradients(model, batch).J) if look else None
+    leaf = batch.rows.clone().requires_grad_()
+    losses = losses_of(model.heads(leaf[batch.place], batch.dense), batch.label)
+    values = losses.detach().double()
+    refuse_poison("loss", values)
+    w = balancer.weigh(values, None) if reused is None else reused
+    found = dict(zip(_parameters(model), weighted_gradients(model, losses, leaf, w), strict=True))
+    if reused is not None:
+        factor = undone(w, params.specific)
+        found |= {each: _along_tasks(found[each], factor) for each in model.body.private()}
+    return Balance(w, None, gram), found
+
+
+def _by_gradients(model: MultiTaskModel, batch: Batch, balancer: Balancer, params: MultiTaskParams) -> tuple[Balance, Gradients]:
+    found, shared = task_gradients(model, batch), model.body.shared()
+    balance = balance_gradients(balancer, found.losses.double(), found.J, found.own_norms(), params.scope)
+    w = balance.weights
+    pieces = (w.to(found.J) @ found.J).split([batch.rows.numel(), *(each.numel() for each in shared)])
+    combined = [piece.view_as(like) for piece, like in zip(pieces, [batch.rows, *shared], strict=True)]
+    factor = model.tasks * w if params.specific == "weighted" else torch.ones_like(w)
+    own = [_along_tasks(each, factor) for each in found.own]
+    return balance, dict(zip(_parameters(model), [*combined, *own], strict=True))
+
+
+def _parameters(model: MultiTaskModel) -> list[nn.Parameter]:
+    return [model.table, *model.body.shared(), *model.body.private()]
+
+
+def _along_tasks(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Each task's part (T, ...) times its factor (T,)."""
+    return gradient * factor.to(gradient).view(-1, *[1] * (gradient.dim() - 1))
 
 
 @torch.no_grad()
@@ -173,7 +204,7 @@ def predict_logits(model: MultiTaskModel, ids: Tensor, dense: Tensor, rows: int 
     """Logits (N, T), some rows at a time."""
     model.eval()
     parts = zip(ids.split(rows), dense.split(rows), strict=True)
-    return torch.cat([torch.stack(model(*part), dim=1) for part in parts])
+    return torch.cat([model(*part).T for part in parts])
 
 
 class FittedMultiTask:

@@ -26,8 +26,8 @@ class Adam:
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Move every parameter against its gradient plus l2 * itself."""
-        adam(
-            self.parameters, list(gradients), self._means, self._squares, [], self._steps,
+        adam(  # the kernel runs through memory, so a gradient must lie there as its parameter does
+            self.parameters, [gradient.contiguous() for gradient in gradients], self._means, self._squares, [], self._steps,
             foreach=False, fused=True, amsgrad=False, maximize=False,
             beta1=0.9, beta2=0.999, lr=self.lr, weight_decay=self.l2, eps=1e-8,
         )  # fmt: skip

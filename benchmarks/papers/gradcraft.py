@@ -270,7 +270,7 @@ BENCHMARK = Benchmark(
         "Every row takes one Adam step a batch, with the L2 gradient in it, and balances the shared parameters alone; the release "
         "balances all parameters and gives gradient methods a second step. Rows 'as released' keep its ways.",
         "Smoothed user and video rates are inputs of every row; without them trained rows lie below the model-free floor.",
-        "A small PLE outside the profile 'paper'; patience 2 there.",
+        "A small PLE outside the profile 'paper', with patience 2.",
         "Single has one setting for its models; the release searches each task's.",
         "Ten seeds (five in quick) with intervals; the release has one.",
     ),

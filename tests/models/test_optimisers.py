@@ -75,3 +75,15 @@ def test_row_sparse_adam_leaves_the_other_rows_alone():
     RowSparseAdam(table, LR, 0.1).step(torch.tensor([3, 1]), torch.ones(2, DIM, dtype=torch.float64))
     moved = (table != before).any(1).nonzero().squeeze(1).tolist()
     assert moved == [1, 3]
+
+
+def test_a_gradient_that_lies_otherwise_in_memory_moves_the_right_numbers():
+    gradient = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    turned = gradient.transpose(0, 1).contiguous().transpose(0, 1)
+    assert not turned.is_contiguous()
+    moved = []
+    for each in (gradient, turned):
+        place = torch.zeros(3, 5, 4)
+        Adam([place], lr=0.1).step([each])
+        moved.append(place)
+    assert torch.equal(*moved)
