@@ -40,7 +40,8 @@ class TaskGradients:
 
     def own_norms(self) -> Tensor:
         """The norm of each task's own part, float64 (T,)."""
-        return torch.stack([each.flatten(1).double().square().sum(1) for each in self.own]).sum(0).sqrt()
+        norms = [torch.linalg.vector_norm(each.flatten(1), dim=1, dtype=torch.float64) for each in self.own]
+        return torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
 
 def losses_of(logits: Tensor, label: Tensor) -> Tensor:
