@@ -245,6 +245,7 @@ def gram_of(J: Tensor) -> Tensor:
 
 
 def refuse_poison(what: str, values: Tensor) -> None:
+    """Raises FloatingPointError naming the first task whose value (T,) is not finite."""
     for k, finite in enumerate(values.isfinite().tolist()):
         if not finite:
             raise FloatingPointError(f"the {what} of task {k} is not finite; no .grad was changed")

@@ -64,7 +64,7 @@ def _predictions(row, params, exercise):
 def test_rows_with_other_parameters_predict_otherwise(backbone):
     exercise = next(each for each in exercises(UnlearningTask) if each.spec.backbone == backbone)
     listed = [rows for task, rows in declared("ifru").profiles["standard"].rows.items() if f"/{backbone}/" in task]
-    rows = {row.key: row for each in listed for row in each}
+    rows = {row.key: row for each in listed for row in each if row.key != "ifru_sequence"}  # there is one request
     base = _params(rows["original"], {}).model_dump()
     params = {key: _params(row, base) for key, row in rows.items()}
     found = {key: _predictions(row, params[key], exercise) for key, row in rows.items()}
