@@ -67,8 +67,10 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     column = evidence.columns.get(declared.column)
     sign = " / " if claim.form == "ratio_above" else " - "
     name = f"{sign.join(titles)} in {column.title if column else declared.column}" + (f" on {task}" if task else "")
-    missing = ""
-    if found is None:
+    missing, hole = "", evidence.tasks.get(task, {}).get("hole")
+    if hole:
+        missing = hole["reason"]
+    elif found is None:
         timed = declared.column.startswith("timing/")
         missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
     elif any(carried is not None and carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
@@ -89,7 +91,7 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
     found = verdicts.verdict(declared)
     parts = [_part(part, each, claim) for part, each in zip(found.parts, tested, strict=True)]
     parts += [_control(each) for each in controls]
-    reason = _unrun(tested) if found.word == "not run" else found.reason
+    reason = _unrun(evidence, tested) if found.word == "not run" else found.reason
     notes = [claim.note.rstrip(".")] if claim.note else []
     seeds = min((each.estimate.n_seeds for each in tested if each.estimate and each.task), default=claim.seeds)
     if seeds < claim.seeds:
@@ -108,18 +110,19 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
         parts=tuple(parts),
         tasks=tuple(dict.fromkeys(each.task for each in placed if each.task)),
         note=". ".join(each[0].upper() + each[1:] for each in notes),
-        command=_command(evidence, claim) if found.word == "not run" else "",
+        command=(_fetch(evidence, placed) or _command(evidence, claim)) if found.word == "not run" else "",
         exploratory=bool(evidence.plan.get("exploratory")),
     )
 
 
-def _unrun(tested: list[_Contrast]) -> str:
+def _unrun(evidence: Evidence, tested: list[_Contrast]) -> str:
     """Why a claim cannot be judged: what is missing, said once, and where."""
     names: dict[str, list[str]] = {}
     for each in tested:
         if each.missing:
             names.setdefault(each.missing, []).append(each.name)
-    said = "; ".join(f"{why}: {', '.join(where)}" for why, where in names.items())
+    holes = {task["hole"]["reason"] for task in evidence.tasks.values() if task.get("hole")}
+    said = "; ".join(why if why in holes else f"{why}: {', '.join(where)}" for why, where in names.items())
     return f"{said[:1].upper()}{said[1:]}."
 
 
@@ -141,7 +144,7 @@ def _trend(evidence: Evidence, placed: list[_Contrast]) -> list[_Contrast]:
     whole = replace(placed[0], name=f"slope of {placed[0].name.partition(' on ')[0]} over {len(placed)} levels", task="")
     seeds = [seed for seed in placed[0].row.seeds if all(seed in each.row.seeds and seed in each.other.seeds for each in placed)]
     if len(placed) < 2 or not seeds or any(each.missing for each in placed):
-        missing = "; ".join(each.missing for each in placed if each.missing) or "a trend needs two levels or more"
+        missing = "; ".join(dict.fromkeys(each.missing for each in placed if each.missing)) or "a trend needs two levels or more"
         return [replace(whole, estimate=None, missing=missing)]
     pairs = [(each.row.at(tuple(seeds)), each.other.at(tuple(seeds))) for each in placed]
     values = np.stack([x - y for (x, _), (y, _) in pairs], axis=1)
@@ -183,6 +186,12 @@ def _shown(each: _Contrast, word: str, p: float | None, reason: str, power: floa
     visible = smallest_visible(estimate, power) if spread else None
     interval = estimate.interval(0.9) if spread else None
     return PartFound(each.name, each.task, word, p, estimate.value, interval, visible, reason, estimate.log)
+
+
+def _fetch(evidence: Evidence, placed: list[_Contrast]) -> str:
+    """The command that brings the data which the contrasts need, where it is not on this machine; or nothing."""
+    holes = [evidence.tasks.get(each.task, {}).get("hole") for each in placed]
+    return next((hole["command"] for hole in holes if hole), "")
 
 
 def _command(evidence: Evidence, claim: Claim) -> str:
