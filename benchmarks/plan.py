@@ -126,7 +126,11 @@ class Planner:
         """The named rows and datasets; unknown ones are a `UsageError`."""
         for kind, names, known in (
             ("runner", rows, {row.key for listed in self.rows.values() for row in listed}),
-            ("dataset", datasets, {task.dataset for task in self.profile.tasks}),
+            (
+                "dataset",
+                datasets,
+                {task.dataset for task in (*self.profile.tasks, *(timing.task for timing in self.profile.timings))},
+            ),
         ):
             for name in names:
                 if name not in known:
