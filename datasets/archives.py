@@ -24,6 +24,7 @@ CHUNK = 1 << 20
 LARGEST = 4 << 30  # bytes that an archive may unpack to, where nobody said otherwise
 ZIPS = (".zip", ".whl")
 TARS = (".tar.gz", ".tgz", ".tar")
+# What zipfile says of a compression that it does not know, and of an encrypted file, are the last two.
 DAMAGE = (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -117,8 +118,8 @@ def _explain_damage(archive: Path, member: str = "") -> Generator[None]:
     """One sentence for what the standard library says in eight ways."""
     try:
         yield
-    except DAMAGE:
+    except DAMAGE as error:
         if member:
-            raise UsageError(f"{member} in archive {archive} is damaged or encrypted; fetch it again") from None
+            raise UsageError(f"{member} in archive {archive} is damaged or encrypted ({error}); fetch it again") from error
         kind = "tar" if archive.name.endswith(TARS) else "zip"
-        raise UsageError(f"{archive} is no whole {kind} archive (cut short or damaged); fetch it again") from None
+        raise UsageError(f"{archive} is no whole {kind} archive (cut short or damaged: {error}); fetch it again") from error
