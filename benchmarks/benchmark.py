@@ -83,6 +83,7 @@ class TaskSpec(ABC):
 class Row:
     """One row of a table: a runner, with some hyperparameters pinned (not searched).
 
+    start: the first trial's values where the defaults do not fit what is pinned, as a learning rate does not fit another network.
     inherits: the row whose chosen values fill this row's hyperparameters of the same names (not searched again).
     differs: what deviates from the paper, shown beside the row's numbers.
     """
@@ -92,6 +93,7 @@ class Row:
     title: str = ""
     role: Role = "baseline"
     pinned: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
     inherits: str | None = None
     differs: str = ""
 

@@ -120,7 +120,8 @@ class Line:
 
     @cached_property
     def _default(self) -> dict[str, Any]:
-        return {name: self.base[name] for name in self.spaces}
+        """The first trial."""
+        return {name: self.row.start.get(name, self.base[name]) for name in self.spaces}
 
     @cached_property
     def _grids(self) -> dict[str, Sequence[Any]]:

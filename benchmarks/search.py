@@ -42,7 +42,7 @@ def propose(
     earlier: Sequence[Tried],
     grids: Mapping[str, Sequence[Any]],
 ) -> dict[str, Any]:
-    """The setting of trial `number`; trial 0 is the default (the published setting where there is one)."""
+    """The setting of trial `number`; trial 0 is the default: the published setting, or the row's own start."""
     if number == 0:
         return dict(default)
     if sampler == "grid":

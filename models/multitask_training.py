@@ -32,9 +32,9 @@ from .optimisers import Adam
 class MultiTaskParams(Params):
     """Settings that every row shares: GradCraft's published network and protocol (1.6, 1.7 of its release) and grids."""
 
-    lr: float = real(1e-3, low=1e-3, high=1e-2, log=True, minimum=0.0, grid=(1e-4, 5e-4, 1e-3), help="Adam's learning rate")
+    lr: float = real(1e-3, low=1e-3, high=2e-2, log=True, minimum=0.0, grid=(1e-4, 5e-4, 1e-3), help="Adam's learning rate")
     l2: float = real(
-        1e-5, low=1e-7, high=3e-5, log=True, minimum=0.0, grid=(1e-6, 1e-5), help="times the sum of squares of embeddings, weights"
+        1e-5, low=1e-5, high=3e-4, log=True, minimum=0.0, grid=(1e-6, 1e-5), help="times the sum of squares of embeddings, weights"
     )
     batch_size: int = fixed(2048, minimum=1, help="rows in a step")
     backbone: str = fixed("ple", options=("ple", "mmoe", "shared_bottom"), help="the network")

@@ -43,7 +43,8 @@ BALANCERS = (
     Row(DBMTL, differs="without the running mean of gradients, which makes it step 1 of GradCraft at tau = 1"),
     CRAFT,
 )
-MAIN = (FLOOR, SINGLE, *BALANCERS, Row(GradCraft, key="gradcraft_eps", title="GradCraft, eps searched", role="method"))
+COMPARED = (FLOOR, SINGLE, *BALANCERS)
+MAIN = (*COMPARED, Row(GradCraft, key="gradcraft_eps", title="GradCraft, eps searched", role="method"))
 
 LATER = (
     Row(GradNorm),
@@ -134,12 +135,13 @@ def keys(rows: tuple[Row, ...]) -> tuple[str, ...]:
     return tuple(row.key for row in rows)
 
 
-def pinned(rows: tuple[Row, ...], values: dict[str, Any], differs: str) -> tuple[Row, ...]:
-    """The rows with further values pinned where they have such a parameter, and what that deviates from."""
-    return tuple(_pinned(row, values, differs) for row in rows)
+def pinned(rows: tuple[Row, ...], values: dict[str, Any], start: dict[str, Any], differs: str) -> tuple[Row, ...]:
+    """The rows with further values pinned, and a first trial, where they have such parameters; and what that deviates from."""
+    return tuple(_pinned(row, values, start, differs) for row in rows)
 
 
-def _pinned(row: Row, values: dict[str, Any], differs: str) -> Row:
-    known = {name: value for name, value in values.items() if name in row.runner.Params.model_fields}
+def _pinned(row: Row, values: dict[str, Any], start: dict[str, Any], differs: str) -> Row:
+    has = row.runner.Params.model_fields
+    known, begun = ({name: value for name, value in each.items() if name in has} for each in (values, start))
     said = "; ".join(each for each in (row.differs, differs if known else "") if each)
-    return replace(row, pinned={**known, **row.pinned}, differs=said)
+    return replace(row, pinned={**known, **row.pinned}, start=begun, differs=said)

@@ -138,6 +138,12 @@ def test_a_grid_tries_every_published_value_once(tmp_path: Path) -> None:
     assert [round(each["rate"], 6) for each in trials(tmp_path / "other")] == [0.05, 0.01, 0.031623, 0.1]
 
 
+def test_a_row_may_begin_its_search_elsewhere_than_at_the_defaults(tmp_path: Path) -> None:
+    row = Row(Descent, pinned={"momentum": 0.0, "rounds": 6}, start={"rate": 0.17})
+    drive(toy([row], LINE, trials=2), tmp_path / "store", backend=InHere(0))
+    assert next(each["rate"] for each in trials(tmp_path / "store")) == 0.17
+
+
 def test_grid_axes_without_published_values() -> None:
     assert grid({"a": Space(low=0, high=10, integer=True)}, {}, {"a": 5}) == [{"a": 5}, {"a": 0}, {"a": 10}]
     assert grid({"a": Space(low=0, high=1, integer=True)}, {}, {"a": 0}) == [{"a": 0}, {"a": 1}]
