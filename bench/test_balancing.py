@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from craftbench.baselines.multitask.aligned_mtl import aligned_mtl_weights
 from craftbench.baselines.multitask.cagrad import cagrad_weights
@@ -19,6 +21,7 @@ from craftbench.models.multitask import MultiTaskModel
 from craftbench.models.multitask_training import stepper
 from craftbench.models.optimisers import Adam
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.profiler import ProfilerActivity, profile
 from torchjd import aggregation
 from torchjd.autojac import backward, jac_to_grad
 
@@ -140,3 +143,24 @@ def test_seconds_of_the_weights(ledger):
     for names, limit in ((CLOSED, 0.2), (PROGRAMS, 3.0)):
         for name in names:
             ledger.note(f"weights from K, T = 6, {name}", 1e3 * race.median(name), "ms", limit)
+
+
+def test_peak_memory_of_a_step(ledger):
+    """Allowed beyond equal weights: each task's gradient on the shared dense parameters and the rows that a batch touches."""
+    batch = next(batches())
+    net = model()
+    touched = len(net.rows(batch[0])[0]) * net.table.shape[1]
+    room = TASKS * 4 * (touched + sum(each.numel() for each in net.body.shared()))
+    peaks = {runner.name: peak_bytes(ours(runner), batch) for runner in (EW, GradCraft)}
+    more = (peaks["gradcraft"] - peaks["ew"]) / 1e6
+    ledger.note("peak memory of a step of GradCraft, beyond EW's", more, "MB", round(room / 1e6, 1))
+
+
+def peak_bytes(step, batch):
+    """What one step holds at most, beyond what it found."""
+    step(*batch)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step(*batch)
+    events = [each for each in seen.profiler.kineto_results.events() if each.name() == "[memory]"]
+    held = accumulate(each.nbytes() for each in sorted(events, key=lambda each: each.start_ns()))
+    return max(held)
