@@ -121,3 +121,43 @@ class MultiTask(Task):
     @property
     def outputs(self) -> Mapping[str, type[np.generic]]:
         return dict.fromkeys(self.tasks, np.float32)
+
+
+@dataclass(frozen=True)
+class Watched(Impressions):
+    """Played videos, and how long they were watched.
+
+    watch_time, duration: float32 (N,), seconds; a video that repeats may be watched for longer than it lasts. `label` holds explicit
+    feedback (like, follow, ...), which every row learns beside the watch time.
+    """
+
+    watch_time: NDArray[np.float32]
+    duration: NDArray[np.float32]
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Watched:
+        """The rows that a boolean mask or an index array selects."""
+        inputs, label = ({name: column[rows] for name, column in part.items()} for part in (self.inputs, self.label))
+        return Watched(inputs, label, self.watch_time[rows], self.duration[rows])
+
+
+@dataclass(frozen=True)
+class WatchTime(Task):
+    """Predict how long an impression is watched.
+
+    feedback: the explicit feedbacks that are learned beside; fields: categorical inputs with the size of their vocabulary, where id
+    0 is every value unseen in train, `user_id`, `item_id` and `duration` (a bucket) among them; dense: numeric inputs. A view has the
+    same inputs, `user` to group by, and `seconds_long` (float32), the exact duration to decode by.
+
+    outputs: seconds, the predicted watch time; score, what the watch-time head itself ranks by; fused, what all heads together rank
+    by.
+    """
+
+    train: Watched
+    valid: Watched
+    feedback: tuple[str, ...]
+    fields: Mapping[str, int]
+    dense: tuple[str, ...]
+
+    @property
+    def outputs(self) -> Mapping[str, type[np.generic]]:
+        return dict.fromkeys(("seconds", "score", "fused"), np.float32)
