@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import unknown
@@ -192,6 +193,33 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What the data of some tasks look like, whatever runs on them: a panel each, computed when their tables are ready.
+
+    compute: from a prepared folder, its task and the home of the data, a table with columns x, y and series. It opens no hidden part.
+    """
+
+    id: str
+    title: str
+    compute: Callable[[Path, TaskSpec, Path], pd.DataFrame]
+    tasks: tuple[str, ...]
+    x_title: str
+    y_title: str
+    log_x: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A drawing that no data enter. svg: a file beside the papers' declarations."""
+
+    id: str
+    title: str
+    svg: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Contrast:
     """`row` minus `other` in one column of one task (or their ratio); without an `other`, `row` itself."""
 
@@ -276,6 +304,8 @@ class Benchmark:
     objective: str  # the column that studies maximise; of the view "valid"
     deviations: tuple[str, ...] = ()
     published: str = ""  # file under results/published
+    pictures: tuple[Picture, ...] = ()
+    diagrams: tuple[Diagram, ...] = ()
 
     def profile(self, name: str) -> Profile:
         """The named profile, or a `UsageError` that suggests one."""

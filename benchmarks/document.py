@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from .benchmark import TaskSpec
 from .identity import reference
@@ -70,8 +73,19 @@ def _task(planner: Planner, task: TaskSpec) -> dict[str, Any]:
         "labels": dict(task.labels),
         "facts": dict(task.facts(ready.folder)) if ready else {},
         "fingerprint": ready.fingerprint if ready else None,
+        "pictures": _pictures(planner, task, ready.folder) if ready else {},
         "hole": {"reason": str(hole), "command": hole.command} if hole else None,
     }
+
+
+def _pictures(planner: Planner, task: TaskSpec, folder: Path) -> dict[str, dict[str, list[Any]]]:
+    """By picture, by series: its points [x, y]."""
+    wanted = [each for each in planner.benchmark.pictures if task.key in each.tasks]
+    return {each.id: _points(each.compute(folder, task, planner.data_home)) for each in wanted}
+
+
+def _points(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(title): rows[["x", "y"]].values.tolist() for title, rows in table.groupby("series", sort=False)}
 
 
 def _line(planner: Planner, line: Line) -> dict[str, Any]:

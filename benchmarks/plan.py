@@ -76,6 +76,7 @@ class Planner:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.benchmark, self.profile, self.store, self.overrides = benchmark, profile, store, overrides or Overrides()
+        self.data_home = data_home
         self.seeds = self.overrides.seeds or profile.seeds
         self.trials = profile.trials if self.overrides.searched else self.overrides.trials or profile.trials
         self.lines: dict[Place, Line] = {}

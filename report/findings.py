@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.benchmark import Benchmark, Figure
+from ..benchmarks import papers
+from ..benchmarks.benchmark import Benchmark, Diagram, Figure, Picture
 from ..benchmarks.store import Record, Store
 from .claims import judge, number_in
 from .evidence import Evidence, estimate
-from .shapes import Cell, FigureFound, Findings, Panel, Point
+from .shapes import Cell, DiagramFound, FigureFound, Findings, Panel, Point
 from .studies import failures_of, made_of, study_of
 from .tables import Published, table_of, timing_of
 
@@ -41,6 +43,8 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         verdicts=tuple(verdict for claim in benchmark.claims for verdict in judge(evidence, claim)),
         tables=tuple(table_of(evidence, table, published, reference) for table in benchmark.tables),
         figures=tuple(_figure(evidence, figure) for figure in benchmark.figures),
+        pictures=tuple(_picture(evidence, picture) for picture in benchmark.pictures),
+        diagrams=tuple(_diagram(diagram) for diagram in benchmark.diagrams),
         timings=tuple(timing_of(evidence, timing) for timing in evidence.plan.get("timings", [])),
         studies=tuple(study for line in lines if (study := study_of(evidence, line)) and study.trials),
         made=made,
@@ -131,6 +135,30 @@ def _figure(evidence: Evidence, figure: Figure) -> FigureFound:
     kind, _, name = figure.x.partition(":")
     x_title = figure.x_title or (_axis(evidence, name) if kind == "column" else name)
     return FigureFound(figure.id, figure.title, figure.caption, x_title, figure.log_x, drawn, command)
+
+
+def _picture(evidence: Evidence, picture: Picture) -> FigureFound:
+    """The points that the plan keeps of each of its tasks."""
+    kept = {key: evidence.tasks[key] for key in picture.tasks if key in evidence.tasks}
+    panels = tuple(
+        Panel(
+            title=task["dataset"],
+            y_title=picture.y_title,
+            scope=task["scope"],
+            series={
+                title: tuple(Point(x, y, None, None) for x, y in points) for title, points in task["pictures"][picture.id].items()
+            },
+        )
+        for task in kept.values()
+        if task.get("pictures", {}).get(picture.id)
+    )
+    command = "" if panels else evidence.command()
+    return FigureFound(picture.id, picture.title, picture.caption, picture.x_title, picture.log_x, panels, command)
+
+
+def _diagram(diagram: Diagram) -> DiagramFound:
+    svg = files(papers).joinpath(diagram.svg).read_text(encoding="utf-8")
+    return DiagramFound(diagram.id, diagram.title, diagram.caption, svg)
 
 
 def _axis(evidence: Evidence, key: str) -> str:

@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 class Drawn:
     """A figure of the page: its SVG, and the stem of its files."""
 
-    kind: str  # figure | search | landscape
+    kind: str  # diagram | picture | figure | search | landscape
     id: str
     title: str
     caption: str
@@ -96,7 +96,7 @@ class _Paper:
         return line.hole is not None and (line.cells[0].task, line.row) not in self._made
 
     def drawn(self, kind: str) -> list[Drawn]:
-        """Figures of the paper ("figure"), of its searches by task ("search"), and of single searches ("landscape")."""
+        """Figures of the paper ("figure"), of its data ("picture"), of nothing but thought ("diagram"), of its searches by task ("search"), and of single searches ("landscape")."""
         return [each for each in self.figures if each.kind == kind]
 
 

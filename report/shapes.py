@@ -186,6 +186,16 @@ class FigureFound:
 
 
 @dataclass(frozen=True)
+class DiagramFound:
+    """A drawing that no data enter, as an SVG file's text."""
+
+    id: str
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """One setting that a search tried."""
 
@@ -284,6 +294,8 @@ class Findings:
     verdicts: tuple[VerdictFound, ...]
     tables: tuple[TableFound, ...]
     figures: tuple[FigureFound, ...]
+    pictures: tuple[FigureFound, ...]
+    diagrams: tuple[DiagramFound, ...]
     timings: tuple[TimingFound, ...]
     studies: tuple[StudyFound, ...]
     made: tuple[Made, ...]

@@ -60,12 +60,19 @@ def trials_csv(study: StudyFound) -> str:
 
 
 def _draw(found: Findings, place: int, folder: Path) -> Iterator[Drawn]:
-    for figure in found.figures:
-        if figure.panels:
-            name = _file_name(f"{found.paper}-{figure.id}")
-            drawing = save(draw(figure), folder / name)
-            svg = Markup(inline(drawing, f"p{place}{figure.id}", figure.title))
-            yield Drawn("figure", figure.id, figure.title, figure.caption, svg, f"figures/{name}")
+    for diagram in found.diagrams:
+        name = _file_name(f"{found.paper}-{diagram.id}")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.svg").write_text(diagram.svg, encoding="utf-8")
+        svg = Markup(inline(diagram.svg, f"p{place}{diagram.id}", diagram.title))
+        yield Drawn("diagram", diagram.id, diagram.title, diagram.caption, svg, f"figures/{name}")
+    for kind, figures in (("picture", found.pictures), ("figure", found.figures)):
+        for figure in figures:
+            if figure.panels:
+                name = _file_name(f"{found.paper}-{figure.id}")
+                drawing = save(draw(figure), folder / name)
+                svg = Markup(inline(drawing, f"p{place}{figure.id}", figure.title))
+                yield Drawn(kind, figure.id, figure.title, figure.caption, svg, f"figures/{name}")
     for task in dict.fromkeys(study.task for study in found.studies if study.trials):
         studies = tuple(study for study in found.studies if study.task == task and study.trials)
         name = _file_name(f"{found.paper}-search-{task}")
