@@ -145,7 +145,7 @@ class WatchTime(Task):
     """Predict how long an impression is watched.
 
     feedback: the explicit feedbacks that are learned beside; fields: categorical inputs with the size of their vocabulary, where id
-    0 is every value unseen in train, `user_id`, `item_id` and `duration` (a bucket) among them; dense: numeric inputs. A view has the
+    0 is every value unseen in train, `user_id`, `item_id` and `duration_bucket` among them; dense: numeric inputs. A view has the
     same inputs, `user` to group by, and `seconds_long` (float32), the exact duration to decode by.
 
     outputs: seconds, the predicted watch time; score, what the watch-time head itself ranks by; fused, what all heads together rank

@@ -10,10 +10,10 @@ Odd parts: some rows are there twice or more, in all columns; `duration_ms` is 0
 the hour of `time_ms`, so the latter is used; `is_click` and `long_view` are, in a feed that plays by itself, functions of play time
 and duration; the log mixes scenes (`tab`), of which 1 is such a feed and the largest. User features hold -124 for "not known".
 
-Read: the standard logs (two, or four for 27K), user features, basic video features. Not read: `log_random_*` (videos exposed at
-random: another distribution, and no part of the papers' tasks) and `video_features_statistic_*`, whose averages run over the whole
-month and so have seen every test day. Columns and file names are those of the dataset's README. The largest edition, 3.2e8 rows,
-needs some 25 GB of memory.
+Read: the standard logs (two, or four for 27K), user features, basic video features; for the smallest edition also the log of videos
+exposed at random, as a table of its own, `random`: another distribution, to test on only. Not read: `video_features_statistic_*`,
+whose averages run over the whole month and so have seen every test day. Columns and file names are those of the dataset's README.
+The largest edition, 3.2e8 rows, needs some 25 GB of memory.
 """
 
 from __future__ import annotations
@@ -63,12 +63,18 @@ ITEMS: dict[str, Rule] = {**dict.fromkeys(ITEM_TEXTS, TEXT), **dict.fromkeys(ITE
 def read(path: Path, *beside: Path) -> Parsed:
     """The impressions of one log and of further `log_standard_*` beside it, and the feature files that are beside it.
 
-    tables["items"].tag is the first category of a video's list, -1 where it has none.
+    tables["random"]: of a `log_random_*` beside it, with the columns of `impressions`; tables["items"].tag: the first category of a
+    video's list, -1 where it has none.
     """
     logs = [path, *(other for other in beside if other.name.startswith("log_standard_"))]
     log = finished(read_log(logs, LAYOUT), "duration_ms 0")
     tables = {"impressions": log.table}
+    notes = list(log.notes)
     for other in beside:
+        if other.name.startswith("log_random_"):
+            free = finished(read_log([other], LAYOUT), "duration_ms 0")
+            tables["random"] = free.table
+            notes += [f"random log: {note}" for note in free.notes]
         if other.name.startswith("user_features_"):
             tables["users"] = read_features(other, "user_id", "user_id", USERS)
         if other.name.startswith("video_features_basic_"):
@@ -77,7 +83,7 @@ def read(path: Path, *beside: Path) -> Parsed:
     absent = [
         f"no {kind} features came with the log" for kind, table in (("user", "users"), ("video", "items")) if table not in tables
     ]
-    return Parsed(tables, (*log.notes, *absent), log.lines)
+    return Parsed(tables, (*notes, *absent), log.lines)
 
 
 def first_category(lists: pd.Series[str]) -> pd.Series[int]:

@@ -27,17 +27,18 @@ _EDITION: dict[str, Any] = {
 }
 
 
-def _kuairand(edition: str, title: str, md5: str, rows: int, largest: int) -> Recorded:
-    """An edition of KuaiRand, whose files end with its name in small letters: `log_standard_4_08_to_4_21_1k.csv`."""
+def _kuairand(edition: str, title: str, md5: str, rows: int, largest: int, *more: str) -> Recorded:
+    """An edition of KuaiRand, whose files end with its name in small letters: `log_standard_4_08_to_4_21_1k.csv`; more: patterns of
+    further files that are read."""
     end = edition.lower()
     logs = (f"log_standard_*_{end}*.csv", f"log_standard_*_{end}*.csv.gz")
-    beside = (*logs, f"user_features_{end}.csv", f"video_features_basic_{end}.csv")
+    beside = (*logs, f"user_features_{end}.csv", f"video_features_basic_{end}.csv", *more)
     source = Address(f"{_ZENODO}/KuaiRand-{edition}.tar.gz", md5, f"log_standard_4_08_to_4_21_{end}*.csv", beside, largest)
     return Recorded(name=f"kuairand-{end}", title=title, raw=logs, beside=beside, sources=(source,), rows=rows, **_EDITION)
 
 
 ENTRIES = (
-    _kuairand("Pure", "KuaiRand-Pure", "0820331067a3784d9691136f772b35a7", 1_436_609, 1 << 30),
+    _kuairand("Pure", "KuaiRand-Pure", "0820331067a3784d9691136f772b35a7", 1_436_609, 1 << 30, "log_random_*_pure.csv"),
     Recorded(
         name="kuairand-pure-slice",
         title="KuaiRand-Pure, fourteen days",
