@@ -22,13 +22,20 @@ class Target(ABC):
     linear head that predicts the duration from the network behind a gradient reversal (0: none), which also takes the duration from
     the inputs.
 
-    `labels` are computed once before training, so they hold whatever `loss` needs of a row.
+    `labels` are computed once before training, so they hold whatever `loss` needs of a row. A subclass with a name registers itself
+    under it, for a saved target to be found again.
     """
 
     name: ClassVar[str]
+    registry: ClassVar[dict[str, type[Target]]] = {}
     outputs: int = 1
     binary: tuple[str, ...] = ()
     adversary: float = 0.0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in vars(cls):
+            Target.registry[cls.name] = cls
 
     @abstractmethod
     def labels(self, rows: Watched) -> NDArray[np.float32]:
@@ -55,6 +62,6 @@ class Target(ABC):
         """Arrays and settings (JSON) that `restored` builds it from."""
 
     @classmethod
-    @abstractmethod
     def restored(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
         """The inverse of `state`: equal labels and seconds, bit for bit."""
+        return cls(**arrays, **settings)
