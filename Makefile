@@ -35,7 +35,7 @@ test: $(VENV)/.test-tools  ## the test suite, against the installed wheel
 soak: $(VENV)/.test-tools  ## long kill and fuzz tests
 	@$(PYTEST) -m soak -q $(ARGS)
 
-bench: $(VENV)/.test-tools  ## speed comparisons
+bench: $(VENV)/.bench-tools  ## speed comparisons
 	@$(PYTEST) bench -q $(ARGS)
 
 check: $(VENV)/.check-tools  ## lint, format, types, import floors
@@ -49,7 +49,7 @@ dev:  ## an editable install with every tool in .venv-dev, for working on the co
 
 editable: $(VENV)/.python
 	@echo "installing craftbench from this folder, with every tool"
-	@$(PIP) install $(PINNED) --no-build-isolation --editable ".[dev,check]"
+	@$(PIP) install $(PINNED) --no-build-isolation --editable ".[dev,bench,check]"
 	@echo "activate it with: . $(BIN)/activate"
 
 clean:  ## remove the virtual environment and build leftovers; results/ stays
@@ -80,6 +80,11 @@ $(VENV)/.package: $(VENV)/.wheel
 $(VENV)/.test-tools: $(VENV)/.package
 	@echo "installing the pinned test tools"
 	@$(PIP) install $(PINNED) "craftbench[dev]"
+	@touch $@
+
+$(VENV)/.bench-tools: $(VENV)/.test-tools
+	@echo "installing what the benchmarks race against"
+	@$(PIP) install $(PINNED) "craftbench[bench]"
 	@touch $@
 
 $(VENV)/.check-tools: $(VENV)/.test-tools

@@ -127,8 +127,8 @@ class MultiTask(Task):
 class Watched(Impressions):
     """Played videos, and how long they were watched.
 
-    watch_time, duration: float32 (N,), seconds; a video that repeats may be watched for longer than it lasts. `label` holds explicit
-    feedback (like, follow, ...), which every row learns beside the watch time.
+    watch_time, duration: float32 (N,), seconds; a video that repeats may be watched for longer than it lasts. `label` holds the
+    explicit feedback (like, follow, ...) that every row learns beside the watch time.
     """
 
     watch_time: NDArray[np.float32]
