@@ -196,7 +196,7 @@ class Figure:
 class Picture:
     """What the data of some tasks look like, whatever runs on them: a panel each, computed when their tables are ready.
 
-    compute: from a prepared folder, its task and the home of the data, a table with columns x, y and series. It opens no hidden part.
+    compute: from a prepared folder, its task and the home of the data, a table with columns x, y and series; opens no hidden part.
     """
 
     id: str
@@ -282,6 +282,7 @@ class Profile:
     recheck: int = 0  # how many of the best settings are fitted again on other tuning seeds before choosing
     tuning_seeds: int = 1
     deadline: float = 600.0  # seconds a cell may take
+    differs: str = ""  # what deviates from the paper in all trained rows of this profile
     imported: Mapping[str, float] = field(default_factory=dict)  # core-seconds on top for a dataset that a user has imported
 
     def expected(self, dataset: str, row: str) -> float:

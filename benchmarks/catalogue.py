@@ -12,7 +12,7 @@ from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
 from .benchmark import Benchmark, Row
 
-PAPERS = ("ifru", "gradcraft")
+PAPERS = ("ifru", "gradcraft", "dml")
 
 
 def benchmark(name: str) -> Benchmark:

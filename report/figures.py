@@ -111,7 +111,7 @@ def draw(found: FigureFound) -> Figure:
             axis.set_axis_off()
         if len(found.panels[0].series) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(4, 2 * columns), frameon=False)
     return figure
 
 

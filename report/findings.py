@@ -38,6 +38,7 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         core_seconds=_budget(evidence),
         spent_seconds=sum(each.seconds for each in made),
         overrides={name: value for name, value in evidence.plan.get("overrides", {}).items() if value},
+        differs=evidence.profile.differs,
         deviations=benchmark.deviations,
         tasks=tuple(_task(task) for task in evidence.tasks.values()),
         verdicts=tuple(verdict for claim in benchmark.claims for verdict in judge(evidence, claim)),

@@ -96,7 +96,7 @@ class _Paper:
         return line.hole is not None and (line.cells[0].task, line.row) not in self._made
 
     def drawn(self, kind: str) -> list[Drawn]:
-        """Figures of the paper ("figure"), of its data ("picture"), of nothing but thought ("diagram"), of its searches by task ("search"), and of single searches ("landscape")."""
+        """Drawings of a kind: "diagram", "picture" (of data), "figure" (of results), "search" (of a task), "landscape" (of one)."""
         return [each for each in self.figures if each.kind == kind]
 
 

@@ -289,6 +289,7 @@ class Findings:
     core_seconds: float
     spent_seconds: float
     overrides: dict[str, Any]
+    differs: str
     deviations: tuple[str, ...]
     tasks: tuple[dict[str, Any], ...]
     verdicts: tuple[VerdictFound, ...]

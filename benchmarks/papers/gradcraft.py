@@ -5,9 +5,10 @@ from __future__ import annotations
 from ...datasets.multitask_rule import SIX
 from ..benchmark import Averaged, Benchmark, Claim, Column, Contrast, Figure, Table
 from ..multitask_task import TITLES
+from ..rows import keys
 from ..simulated_week import DAYS, PER_DAY, USERS
 from .gradcraft_profiles import FITTED, GRID, GRID_ROWS, PAPER_DATA, PROFILES, REAL, REAL_SIZES, SIM, SIM_SIZES, SLICE, SMOKE_TASKS
-from .gradcraft_rows import ABLATIONS, BALANCERS, BY_EPS, BY_TAU, LATER, MAIN, RELEASED, keys
+from .gradcraft_rows import ABLATIONS, BALANCERS, BY_EPS, BY_TAU, LATER, MAIN, RELEASED
 
 LEAD = 0.0012  # of AV-A: the published lead over the best baseline
 SIMULATED = tuple(task.key for task in (SIM, *SMOKE_TASKS, FITTED))

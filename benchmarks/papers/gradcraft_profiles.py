@@ -9,7 +9,8 @@ from ...datasets.multitask_rule import SIX, VIEWS
 from ...datasets.sim_video_worlds import WORLDS
 from ..benchmark import Profile, Row, Scope, Timing
 from ..multitask_task import MultiTaskSpec
-from .gradcraft_rows import BALANCERS, COMPARED, EVERY, LATER, MAIN, RELEASED, keys, pinned
+from ..rows import keys, pinned
+from .gradcraft_rows import BALANCERS, COMPARED, EVERY, LATER, MAIN, RELEASED
 
 SLICE = (*VIEWS, "like", "profile_enter", "comment")  # follow and forward have 44 and 45 positives in the slice's test part
 SLICED = "kuairand-pure-slice"
@@ -59,21 +60,23 @@ def _profile(name: str, rows: dict[str, tuple[Row, ...]], tasks: tuple[MultiTask
 PROFILES = {
     "smoke": _profile(
         "smoke",
-        {task.key: pinned(MAIN, TINY, START, "two epochs") for task in SMOKE_TASKS},
+        {task.key: pinned(MAIN, TINY, START) for task in SMOKE_TASKS},
         SMOKE_TASKS,
         seeds=2,
         trials=2,
         core_seconds=30,
+        differs="a tiny PLE, two epochs",
         fit_seconds={"*": 0.3},
         deadline=60,
     ),
     "quick": _profile(
         "quick",
-        {task.key: pinned(COMPARED, SMALL, START, SMALL_SAID) for task in (SIM, REAL)},
+        {task.key: pinned(COMPARED, SMALL, START) for task in (SIM, REAL)},
         (SIM, REAL),
         seeds=5,
         trials=3,
         core_seconds=240,
+        differs=SMALL_SAID,
         fit_seconds=FIT_SECONDS,
         timings=(PAPER_SIZE,),
         deadline=600,
@@ -82,16 +85,17 @@ PROFILES = {
     "standard": _profile(
         "standard",
         {
-            **{task.key: pinned(EVERY, SMALL, START, SMALL_SAID) for task in (SIM, REAL)},
-            **{task.key: pinned(COMPARED, SMALL, START, SMALL_SAID) for task in (*SIM_SIZES, *REAL_SIZES)},
-            FITTED.key: pinned(MAIN, SMALL, START, SMALL_SAID),
-            **{task.key: pinned(GRID_ROWS, SMALL, START, SMALL_SAID) for task in GRID},
-            **{task.key: pinned(MAIN, SMALL, START, SMALL_SAID) for task in PAPER_DATA},
+            **{task.key: pinned(EVERY, SMALL, START) for task in (SIM, REAL)},
+            **{task.key: pinned(COMPARED, SMALL, START) for task in (*SIM_SIZES, *REAL_SIZES)},
+            FITTED.key: pinned(MAIN, SMALL, START),
+            **{task.key: pinned(GRID_ROWS, SMALL, START) for task in GRID},
+            **{task.key: pinned(MAIN, SMALL, START) for task in PAPER_DATA},
         },
         (SIM, REAL, *SIM_SIZES, *REAL_SIZES, FITTED, *GRID, *PAPER_DATA),
         seeds=10,
         trials=8,
         core_seconds=12 * 3600,
+        differs=SMALL_SAID,
         fit_seconds=FIT_SECONDS,
         timings=(EVERY_STEP,),
         recheck=3,

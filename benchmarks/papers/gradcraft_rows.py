@@ -129,19 +129,3 @@ RELEASED = (
     ),
 )
 EVERY = (*MAIN, *LATER, *ABLATIONS, *RELEASED, *BY_TAU, *BY_EPS)
-
-
-def keys(rows: tuple[Row, ...]) -> tuple[str, ...]:
-    return tuple(row.key for row in rows)
-
-
-def pinned(rows: tuple[Row, ...], values: dict[str, Any], start: dict[str, Any], differs: str) -> tuple[Row, ...]:
-    """The rows with further values pinned, and a first trial, where they have such parameters; and what that deviates from."""
-    return tuple(_pinned(row, values, start, differs) for row in rows)
-
-
-def _pinned(row: Row, values: dict[str, Any], start: dict[str, Any], differs: str) -> Row:
-    has = row.runner.Params.model_fields
-    known, begun = ({name: value for name, value in each.items() if name in has} for each in (values, start))
-    said = "; ".join(each for each in (row.differs, differs if known else "") if each)
-    return replace(row, pinned={**known, **row.pinned}, start=begun, differs=said)
