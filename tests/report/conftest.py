@@ -18,8 +18,10 @@ from craftbench.benchmarks.benchmark import (
     Column,
     Contrast,
     Derived,
+    Diagram,
     Figure,
     Given,
+    Picture,
     Profile,
     Row,
     Table,
@@ -100,7 +102,9 @@ def invented(hostile: str = "") -> Benchmark:
     )
     timed = Timing("steps", "One update, timed", SIM, "nowhere:nothing", note="one thread")
     tasks = (REAL, SMALL, SIM, AWAY)
-    quick = Profile("quick", tasks, {task.key: rows for task in tasks}, SEEDS, 3, 300.0, {"*": 1.0}, timings=(timed,))
+    quick = Profile(
+        "quick", tasks, {task.key: rows for task in tasks}, SEEDS, 3, 300.0, {"*": 1.0}, timings=(timed,), differs="two epochs"
+    )
     standard = Profile("standard", tasks, {task.key: (*rows, Row(RUNNERS["extra"])) for task in tasks}, 10, 20, 9e3, {"*": 1.0})
     main = Table("T2", f"Accuracy {hostile}", (AUC, THIN, TIME, GAP), (*TRUTH, "extra"), caption=hostile, reference="retrain")
     near, away = Contrast("unlearn", "retrain", "test/auc", REAL.key), Contrast("original", "retrain", "test/auc", REAL.key)
@@ -146,7 +150,15 @@ def invented(hostile: str = "") -> Benchmark:
         claims,
         "valid/auc",
         deviations=(f"Fewer users than the paper. {hostile}",),
+        pictures=pictures(hostile),
+        diagrams=(Diagram("D1", f"A graph {hostile}", "dml-graph.svg"),),
     )
+
+
+def pictures(hostile: str) -> tuple[Picture, ...]:
+    """One of data that are here, one of data that are not; their points stand in the plan."""
+    here = Picture("P1", "How often users come", lambda *_: pd.DataFrame(), (REAL.key,), "visits", f"share {hostile}")
+    return here, Picture("P2", "Of data that are away", lambda *_: pd.DataFrame(), (AWAY.key,), "visits", "share")
 
 
 class Writer:
@@ -170,7 +182,8 @@ class Writer:
                 else {"reason": "dataset 'away' is not on this machine", "command": "craftbench data get away"}
             )
             about = {"key": task.key, "dataset": task.dataset, "scope": task.scope, "labels": dict(task.labels), "facts": facts}
-            tasks.append({**about, "fingerprint": None if hole else f"f{place + 1}", "hole": hole})
+            drawn = {"P1": {"all": [[1.0, 0.5], [2.0, 0.3]], "few": [[1.0, 0.9]]}} if task is REAL else {}
+            tasks.append({**about, "fingerprint": None if hole else f"f{place + 1}", "hole": hole, "pictures": drawn})
             lines += [self.line(task, row, f"f{place + 1}", hole) for row in TRUTH]
         record = self.write("timing", SIM, "timing", 0, "f3", {}, timings={"retrain": [2.0, 2.1, 2.2], "update": [0.1, 0.11, 0.1]})
         timings = [{"key": "steps", "title": "One update, timed", "note": "one thread", "record": record}]

@@ -185,6 +185,16 @@ def test_figures_have_a_point_for_each_row_or_task(found):
     assert "standard" in hole.command
 
 
+def test_pictures_show_what_the_plan_keeps_of_the_data_and_are_holes_without(found):
+    here, away = found.pictures
+    (panel,) = here.panels
+    assert (panel.title, panel.scope) == ("ml", "paper's data")
+    assert [(point.x, point.y, point.low) for point in panel.series["all"]] == [(1.0, 0.5, None), (2.0, 0.3, None)]
+    assert len(panel.series["few"]) == 1
+    assert not away.panels
+    assert away.command == "craftbench run invented --profile quick"
+
+
 def test_a_metric_that_is_undefined_is_a_hole(run_once, tmp_path):
     store = Store(tmp_path)
     path = "cells/invented/ml/mf/flip-10/original/final-0-0123456789ab"

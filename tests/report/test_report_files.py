@@ -34,7 +34,7 @@ def test_every_table_and_figure_is_a_file_too(out):
     assert {file.name for file in (out / "tables").iterdir()} >= {"invented-T2.csv", "invented-T2.tex"}
     figures = {file.name for file in (out / "figures").iterdir()}
     assert {f"invented-F1.{kind}" for kind in ("svg", "pdf", "png")} <= figures
-    assert "invented-search-ml-mf-flip-10.svg" in figures
+    assert {"invented-search-ml-mf-flip-10.svg", "invented-P1.svg", "invented-D1.svg"} <= figures
     assert json.loads((out / "report.json").read_text())[0]["verdicts"][0]["claim"] == "C1"
 
 
