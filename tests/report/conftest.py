@@ -92,14 +92,7 @@ GAP = Derived("distance", "distance", higher_is_better=False, against="retrain",
 
 
 def invented(hostile: str = "") -> Benchmark:
-    rows = tuple(
-        Row(
-            RUNNERS[key],
-            role="target" if key == "retrain" else "baseline",
-            differs="vote instead of attention" if key == "shards" else "",
-        )
-        for key in TRUTH
-    )
+    rows = invented_rows()
     timed = Timing("steps", "One update, timed", SIM, "nowhere:nothing", note="one thread")
     tasks = (REAL, SMALL, SIM, AWAY)
     quick = Profile(
@@ -153,6 +146,11 @@ def invented(hostile: str = "") -> Benchmark:
         pictures=pictures(hostile),
         diagrams=(Diagram("D1", f"A graph {hostile}", "dml-graph.svg"),),
     )
+
+
+def invented_rows() -> tuple[Row, ...]:
+    roles, notes = {"retrain": "target"}, {"shards": "vote instead of attention"}
+    return tuple(Row(RUNNERS[key], role=roles.get(key, "baseline"), differs=notes.get(key, "")) for key in TRUTH)
 
 
 def pictures(hostile: str) -> tuple[Picture, ...]:
