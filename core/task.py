@@ -161,3 +161,23 @@ class WatchTime(Task):
     @property
     def outputs(self) -> Mapping[str, type[np.generic]]:
         return dict.fromkeys(("seconds", "score", "fused"), np.float32)
+
+
+@dataclass(frozen=True)
+class Feed(Task):
+    """Rank the videos that a user was shown, so that the best k make a good list.
+
+    train, meta, valid: parts in order of time; nothing is selected on meta, which a method may learn labels from. Inputs are those of
+    the other short-video tasks with vocabularies and rates from train alone, and `history`, int32 (N, H): the encoded item ids of
+    the user's plays before the row, the latest last, 0 for none. `label` holds explicit feedback.
+    fields: categorical inputs with the size of their vocabulary (0: unseen in train); dense: numeric inputs; item_fields: int64
+    (items,) by encoded item id, what is known of an item in a history. A view has the same inputs, and `user` to group by.
+    """
+
+    train: Watched
+    meta: Watched
+    valid: Watched
+    fields: Mapping[str, int]
+    dense: tuple[str, ...]
+    item_fields: Mapping[str, NDArray[np.int64]]
+    k: int
