@@ -56,7 +56,8 @@ def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
     try:
         fingerprint = task.prepare(data_home, building)
         for view in task.views(building):
-            pyarrow.parquet.write_table(pyarrow.table(dict(view.columns)), building / f"{view.name}.parquet")
+            flat = {name: column for name, column in view.columns.items() if column.ndim == 1}
+            pyarrow.parquet.write_table(pyarrow.table(flat), building / f"{view.name}.parquet")
         if not (stamp.parent / fingerprint).exists():
             building.rename(stamp.parent / fingerprint)
     finally:

@@ -142,8 +142,14 @@ WORLDS: Mapping[str, VideoWorld] = MappingProxyType(
         "sim-video-nodiversity": replace(DEFAULT, diversity=0.0),
         "sim-video-diversity": replace(DEFAULT, diversity=3.0),
         "sim-video-kuairand": KUAIRAND,
+        "sim-video-long": replace(DEFAULT, users=800, depth=20.0),
         "sim-video-small": replace(DEFAULT, users=400, items=200, like=0.12, follow=0.08, forward=0.08),
     }
+)
+
+# The grid over which a simulated claim is judged, beside the default: fixed before any method ran.
+OTHER_WORLDS = tuple(
+    f"sim-video-{name}" for name in ("neg", "pos", "nobias", "nobias-neg", "nobias-pos", "noisy", "nodiversity", "diversity")
 )
 
 TITLES: Mapping[str, str] = MappingProxyType(
@@ -158,6 +164,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "sim-video-nodiversity": "Simulated short videos, diversity without effect on return",
         "sim-video-diversity": "Simulated short videos, diversity with a large effect on return",
         "sim-video-kuairand": "Simulated short videos with the marginals of KuaiRand",
+        "sim-video-long": "Simulated short videos, many in a visit",
         "sim-video-small": "Simulated short videos, few of them, for trying things out",
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...datasets.sim_video_worlds import WORLDS
+from ...datasets.sim_video_worlds import OTHER_WORLDS
 from ..benchmark import Profile, Row, Scope
 from ..rows import pinned
 from ..watch_time_task import WatchTimeSpec
@@ -21,7 +21,7 @@ def task_of(dataset: str, share: float = 1.0) -> WatchTimeSpec:
 
 SMOKE_TASK, SIM, REAL = task_of("sim-video-small"), task_of("sim-video"), task_of(SLICED)
 SIM_SHARES, REAL_SHARES = (tuple(task_of(dataset, share) for share in SHARES) for dataset in ("sim-video", SLICED))
-WORLDS_TASKS = tuple(task_of(name) for name in WORLDS if name not in ("sim-video", "sim-video-small"))
+WORLDS_TASKS = tuple(task_of(name) for name in (*OTHER_WORLDS, "sim-video-kuairand"))
 BIG = tuple(task_of(name) for name in ("kuairand-pure", "kuairec"))
 
 SMALL: dict[str, Any] = {"dim": 4, "hidden": 32, "batch_size": 1024, "patience": 2}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...datasets.multitask_rule import SIX, VIEWS
-from ...datasets.sim_video_worlds import WORLDS
+from ...datasets.sim_video_worlds import OTHER_WORLDS
 from ..benchmark import Profile, Row, Scope, Timing
 from ..multitask_task import MultiTaskSpec
 from ..rows import keys, pinned
@@ -31,7 +31,7 @@ SMOKE_TASKS = (task_of("sim-video-small"),)
 SIM, REAL = task_of("sim-video"), task_of(SLICED, SLICE)
 SIM_SIZES, REAL_SIZES = sizes("sim-video", "follow"), sizes(SLICED, "profile_enter")
 FITTED = task_of("sim-video-kuairand")
-GRID = tuple(task_of(name) for name in WORLDS if name not in ("sim-video", "sim-video-kuairand", "sim-video-small"))
+GRID = tuple(task_of(name) for name in OTHER_WORLDS)
 PAPER_DATA = tuple(task_of(name) for name in ("wechat-2021", "kuairand-pure", "kuairand-1k"))
 
 SMALL: dict[str, Any] = {"dim": 4, "hidden": 16, "batch_size": 1024, "dropout": 0.0, "init": "fan_in", "patience": 2}
