@@ -12,7 +12,7 @@ from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
 from .benchmark import Benchmark, Row
 
-PAPERS = ("ifru", "gradcraft", "dml")
+PAPERS = ("ifru", "gradcraft", "dml", "labelcraft")
 
 
 def benchmark(name: str) -> Benchmark:

@@ -168,8 +168,8 @@ class Feed(Task):
     """Rank the videos that a user was shown, so that the best k make a good list.
 
     train, meta, valid: parts in order of time; nothing is selected on meta, which a method may learn labels from. Inputs are those
-    of the other short-video tasks with vocabularies and rates from train alone, and `history`, int32 (N, H): the encoded item ids of
-    the user's plays before the row, the latest last, 0 for none. `label` holds explicit feedback.
+    of the other short-video tasks with vocabularies and rates from train alone, and `history`, int32 (N, H): the encoded item ids
+    of the user's plays before the row, the latest last, 0 for none. `label` holds explicit feedback.
     fields: categorical inputs with the size of their vocabulary (0: unseen in train); dense: numeric inputs; item_fields: int64
     (items,) by encoded item id, what is known of an item in a history. A view has the same inputs, `user` to group by, and
     `seconds_long`, the exact duration in seconds.

@@ -142,7 +142,7 @@ WORLDS: Mapping[str, VideoWorld] = MappingProxyType(
         "sim-video-nodiversity": replace(DEFAULT, diversity=0.0),
         "sim-video-diversity": replace(DEFAULT, diversity=3.0),
         "sim-video-kuairand": KUAIRAND,
-        "sim-video-long": replace(DEFAULT, users=800, depth=20.0),
+        "sim-video-long": replace(DEFAULT, users=600, depth=20.0),
         "sim-video-small": replace(DEFAULT, users=400, items=200, like=0.12, follow=0.08, forward=0.08),
     }
 )

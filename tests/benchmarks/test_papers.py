@@ -7,7 +7,7 @@ import pytest
 from craftbench.benchmarks.catalogue import PAPERS, declared
 from craftbench.datasets.catalogue import DATASETS
 
-QUICK = {"ifru": 300, "gradcraft": 240, "dml": 200}  # core-seconds
+QUICK = {"ifru": 300, "gradcraft": 240, "dml": 200, "labelcraft": 240}  # core-seconds
 PROFILES = [(paper, name) for paper in PAPERS for name in declared(paper).profiles if name != "paper"]
 LISTS = [(paper, name) for paper in PAPERS for name in declared(paper).profiles]
 
@@ -64,7 +64,8 @@ def test_every_contrast_names_rows_and_tasks_that_a_profile_has(paper):
 
 @pytest.mark.parametrize(("paper", "name"), LISTS)
 def test_a_stand_in_is_never_called_the_papers_data(paper, name):
-    papers_own = {"ifru": {"amazon-electronics", "bookcrossing"}, "gradcraft": {"wechat-2021"}, "dml": set()}[paper]
+    wechat = {"wechat-2021"}
+    papers_own = {"ifru": {"amazon-electronics", "bookcrossing"}, "gradcraft": wechat, "dml": set(), "labelcraft": wechat}[paper]
     for task in declared(paper).profiles[name].tasks:
         assert task.dataset in DATASETS
         assert (task.scope == "paper's data") == (task.dataset in papers_own)
