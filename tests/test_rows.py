@@ -28,7 +28,7 @@ def _variants():
     for paper in PAPERS:
         for profile in declared(paper).profiles.values():
             for row in (row for rows in profile.rows.values() for row in rows):
-                short = replace(row, pinned=_short(row))
+                short = replace(row, pinned={**row.start, **_short(row)})
                 found.setdefault((row.runner, json.dumps(dict(short.pinned), sort_keys=True)), short)
     return list(found.values())
 

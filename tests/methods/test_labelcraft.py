@@ -244,7 +244,7 @@ SWITCHES = [
     {"optimiser": "adam", "lr": 0.01},
     {"labeler_optimiser": "adam", "labeler_lr": 1e-3},
     {"gradient": "literal"},
-    {"product": "two_forwards"},
+    {"product": "one_forward"},
     {"product": "two_forwards"},
     {"two_slopes": False},
     {"loss": "bce"},
