@@ -74,7 +74,7 @@ def lesson(kind, rows=META, train=TRAIN, **values):
 def test_the_rows_and_their_names():
     assert set(RUNNERS) == {
         *("pc", "feed_pcr", "wt", "ef", "feed_d2q", "feed_dvr", "wt_ef", "d2q_ef", "dvr_ef"),
-        *("feed_wtg", "feed_d2co", "feed_wpr_d", "mix", "rule", "random_order", "short_first"),
+        *("feed_wtg", "feed_d2co", "feed_wpr_d", "mix", "rule", "random_order", "short_first", "direct_ascent"),
     }
     assert all(each.task is Feed for each in RUNNERS.values())
 
