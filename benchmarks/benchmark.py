@@ -67,6 +67,10 @@ class TaskSpec(ABC):
     def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
         """The metrics of one view; reads hidden labels (never for the view "valid")."""
 
+    def compare(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Measure]:
+        """The metrics of a final cell that look at several views at once."""
+        return ()
+
     def keeps(self, view: str) -> bool:
         """Whether a record keeps its predictions of this view, for derived columns."""
         return True

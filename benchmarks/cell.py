@@ -127,6 +127,8 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
     views = [view for view in job.task.views(job.folder) if job.kind == "final" or view.name == "valid"]
     predictions = {view.name: _checked(fitted.predict(view), view) for view in views}
     measures = [each for view in views for each in job.task.measure(job.folder, view, predictions[view.name])]
+    if job.kind == "final":
+        measures += job.task.compare(job.folder, predictions)
     result["metrics"] = {f"{each.view}/{each.metric}": float(each.value) for each in measures}
     files = _artifact(fitted) if job.keep_fitted else {}
     if job.kind == "final":

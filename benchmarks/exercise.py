@@ -7,7 +7,7 @@ import copy
 import gc
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -160,7 +160,7 @@ class Trial:
         return copy.deepcopy(self.exercise.task)
 
     def views(self) -> list[View]:
-        return [View(view.name, copy.deepcopy(dict(view.columns))) for view in self.exercise.views]
+        return [replace(view, columns=copy.deepcopy(dict(view.columns))) for view in self.exercise.views]
 
     def context(self, folder: Path, deadline: float | None = None) -> Asked:
         return Asked(SEED, folder, self.exercise.parents(self.runner.requires), deadline)

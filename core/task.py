@@ -14,10 +14,14 @@ Predictions = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class View:
-    """Rows to predict: a split, possibly in another input variant or under another decoder. It carries no label."""
+    """Rows to predict: a split, possibly in another input variant or under another decoder. It carries no label.
+
+    decoder: how a row that generates turns what it generates into scores; "" where there is one way only. Others ignore it.
+    """
 
     name: str
     columns: Mapping[str, NDArray[np.generic]]
+    decoder: str = ""
 
     @property
     def rows(self) -> int:
@@ -182,3 +186,48 @@ class Feed(Task):
     dense: tuple[str, ...]
     item_fields: Mapping[str, NDArray[np.int64]]
     k: int
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What users took, and what they took next.
+
+    user: int64 (N,); history: int64 (N, H), item ids, oldest first, the latest last, behind as many zeros as it is short; target:
+    int64 (N,), the next item.
+    """
+
+    user: NDArray[np.int64]
+    history: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Sequences:
+        """The rows that a boolean mask or an index array selects."""
+        return Sequences(self.user[rows], self.history[rows], self.target[rows])
+
+
+@dataclass(frozen=True)
+class NextItem(Task):
+    """Predict the item that a user takes next, among all items.
+
+    titles: by item id, all different; id 0 is no item and has the title "". category: what an item is called in a sentence
+    ("movie"). valid: the rows that a setting is chosen by, the first of them in the view "valid". A view has `user` and
+    `history`, and its `decoder` is one of "exhaustive", "trie_beam", "grounding", "adjusted_grounding", which rows that do not
+    generate ignore.
+
+    outputs: score, float32 (rows, items + 1), higher for an item that is more likely next, whatever it says of id 0. A row that
+    knows the log-probability of each token of a title yields it as `token`, float32 (rows, items + 1, longest title), 1 behind a
+    title's end, in views whose name begins with "tokens".
+    """
+
+    train: Sequences
+    valid: Sequences
+    titles: tuple[str, ...]
+    category: str
+
+    @property
+    def items(self) -> int:
+        """How many there are, without id 0."""
+        return len(self.titles) - 1
