@@ -111,27 +111,16 @@ class WatchHistogram:
         self._in_table, self._seconds = 0, 0
         self._long: list[Ints] = []  # second * TICKS + tick of rows beyond the table
 
-    def add(self, watch_time: Numbers, duration: Numbers, threads: int = 1) -> None:
+    def add(self, watch_time: Numbers, duration: Numbers) -> None:
         """Count rows of watch times and durations (N,), in seconds."""
         if self._in_table + len(watch_time) > np.iinfo(np.int32).max:
             self._list()
-        tables = [self._table, *(np.zeros_like(self._table) for _ in range(threads - 1))]
-        spare = list(tables)
-
-        def count(part: slice) -> tuple[int, list[Ints]]:
-            flat, one, seconds, long = spare.pop().reshape(-1), np.int32(1), 0, list[Ints]()
-            for _, cells in walk(watch_time[part], duration[part]):
-                np.add.at(flat, cells.place, one)
-                seconds = max(seconds, int(cells.place.max()) // NEAR + 1)
-                if len(cells.far):
-                    long.append(cells.place[cells.far] // NEAR * TICKS + cells.tick)
-            return seconds, long
-
-        for seconds, long in in_parts(len(watch_time), threads, count):
-            self._seconds = max(self._seconds, seconds)
-            self._long += long
-        for table in tables[1:]:
-            self._table[: self._seconds] += table[: self._seconds]
+        flat, one = self._table.reshape(-1), np.int32(1)
+        for _, cells in walk(watch_time, duration):
+            np.add.at(flat, cells.place, one)  # holds the interpreter's lock: a second thread would only wait for it
+            self._seconds = max(self._seconds, int(cells.place.max()) // NEAR + 1)
+            if len(cells.far):
+                self._long.append(cells.place[cells.far] // NEAR * TICKS + cells.tick)
         self._in_table += len(watch_time)
         self.rows += len(watch_time)
         if sum(map(len, self._long)) > WAITING:
@@ -169,18 +158,34 @@ class WatchHistogram:
 
     def by_second(self) -> Ints:
         """Rows of each second of duration, up to the longest video."""
-        second, _, rows = self.cells
-        first = np.flatnonzero(np.diff(second, prepend=-1))
-        found = np.zeros(int(second[-1]) + 1, dtype=np.int64)
-        found[second[first]] = np.add.reduceat(rows, first)
+        second, _, rows = self._beyond()
+        near = self._near.sum(axis=1)
+        found = np.zeros(max(len(near), int(second.max(initial=-1)) + 1), dtype=np.int64)
+        found[: len(near)] = near
+        np.add.at(found, second, rows)
         return found
 
     def by_group(self, last: Ints) -> Ints:
         """Rows by (group, tick), where `last` is the last second of each group; ticks up to the longest play."""
-        second, tick, rows = self.cells
-        found = np.zeros((len(last), int(tick.max()) + 1), dtype=np.int64)
-        np.add.at(found.reshape(-1), np.searchsorted(last, second) * found.shape[1] + tick, rows)
+        second, tick, rows = self._beyond()
+        starts = np.concatenate([[0], last[:-1] + 1])
+        starts = starts[starts < self._seconds]
+        near = np.add.reduceat(self._near, starts, axis=0) if len(starts) else self._near  # the table's total fits an int32
+        ticks = 1 + max(int(tick.max(initial=0)), int(np.flatnonzero(near.any(axis=0)).max(initial=0)))
+        found = np.zeros((len(last), ticks), dtype=np.int64)
+        found[: len(near), : near.shape[1]] = near[:, :ticks]
+        np.add.at(found.reshape(-1), np.searchsorted(last, second) * ticks + tick, rows)
         return found
+
+    @property
+    def _near(self) -> NDArray[np.int32]:
+        """Rows by (second, tick) that are counted in the table alone."""
+        return self._table[: self._seconds, :-1]
+
+    def _beyond(self) -> tuple[Ints, Ints, Ints]:
+        """second, tick and rows of the cells that are not."""
+        self._long_listed()
+        return *np.divmod(self._listed[0], TICKS), self._listed[1]
 
     def sparse(self) -> dict[str, NDArray[Any]]:
         """`cells` in small types: second (int16), tick (int32), count (int64)."""
