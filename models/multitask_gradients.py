@@ -69,8 +69,15 @@ def task_gradients(model: MultiTaskModel, batch: Batch) -> TaskGradients:
             own.insert(0, x.T @ at_z)
         others = embeddings.sum(1, keepdim=True) - embeddings  # d fm / d e_f
         at_e = at_x[:, :, : others[0].numel()].view(T, *others.shape) + at_fm.unsqueeze(3) * others
-        at_rows = at_e.new_zeros(T, *batch.rows.shape).index_add_(1, batch.place.flatten(), at_e.flatten(1, 2))
+        at_rows = _summed(at_e, batch)
     return TaskGradients(losses.detach(), torch.cat([each.flatten(1) for each in (at_rows, *shared)], dim=1), own)
+
+
+def _summed(at_e: Tensor, batch: Batch) -> Tensor:
+    """The gradients (T, U, d) at the distinct rows, from those at their places (T, B, F, d): all tasks at once."""
+    each = at_e.permute(1, 2, 0, 3).flatten(0, 1).flatten(1)
+    rows = each.new_zeros(len(batch.rows), each.shape[1]).index_add_(0, batch.place.flatten(), each)
+    return rows.view(len(batch.rows), *at_e.shape[::3]).transpose(0, 1)
 
 
 def weighted_gradients(model: MultiTaskModel, losses: Tensor, leaf: Tensor, w: Tensor) -> list[Tensor]:
