@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..core.curves import Curve
 from ..core.errors import unknown
 from ..core.runner import Runner
 from ..core.task import Predictions, Task, View
@@ -69,6 +70,10 @@ class TaskSpec(ABC):
 
     def compare(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Measure]:
         """The metrics of a final cell that look at several views at once."""
+        return ()
+
+    def draw(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Curve]:
+        """What figures may show of a final cell's predictions of one view."""
         return ()
 
     def keeps(self, view: str) -> bool:
@@ -197,6 +202,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """What final cells left to draw (`core/curves.py`), as means over their seeds, on each task.
+
+    names: of the curves, with the title of the y axis of each, or, of surfaces, of the height. Lines of one name share a panel, a
+    line for each row and series; each row's surface of a series has a panel of its own. y_title: of surfaces' second axis; beside:
+    the picture whose series stand in every panel, too.
+    """
+
+    id: str
+    title: str
+    names: Mapping[str, str]
+    rows: tuple[str, ...]
+    x_title: str
+    y_title: str = ""
+    tasks: tuple[str, ...] = ()
+    beside: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Picture:
     """What the data of some tasks look like, whatever runs on them: a panel each, computed when their tables are ready.
 
@@ -304,7 +329,7 @@ class Benchmark:
     citation: str
     profiles: Mapping[str, Profile]
     tables: tuple[Table, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[Figure | Curves, ...]
     claims: tuple[Claim, ...]
     objective: str  # the column that studies maximise; of the view "valid"
     deviations: tuple[str, ...] = ()

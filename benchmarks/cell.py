@@ -28,8 +28,10 @@ import pyarrow.parquet
 from safetensors.numpy import save as to_safetensors
 
 from ..core.context import DeadlineExceeded, Pruned, RunContext
+from ..core.curves import Drawable
 from ..core.runner import Fitted, Runner
 from ..core.task import Predictions, View
+from . import kept_curves
 from .benchmark import Measure, TaskSpec, Timing
 
 Kind = Literal["trial", "final", "timing"]
@@ -136,6 +138,9 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
         stored = {name: found for name, found in predictions.items() if job.task.keeps(name)}
         kept = {f"{name}/{key}": np.ascontiguousarray(value) for name, found in stored.items() for key, value in found.items()}
         files["predictions.safetensors"] = to_safetensors(kept)
+        drawn = [each for view in views for each in job.task.draw(job.folder, view, predictions[view.name])]
+        drawn += fitted.to_draw() if isinstance(fitted, Drawable) else []
+        files |= {kept_curves.FILE: kept_curves.to_bytes(drawn)} if drawn else {}
     return files
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.curves import Curve
 from ..core.metrics import watch_time as metrics
 from ..core.metrics.groups import user_group
 from ..core.metrics.lists import Lists, overall
@@ -22,6 +23,7 @@ from ..datasets.sim_video_worlds import WORLDS
 from ..datasets.watch_time import Answers
 from . import watch_time_week
 from .benchmark import Measure, Scope, TaskSpec
+from .feed_pictures import durations
 from .simulated_week import GROUPS, VIEW, week_of
 
 SHORT = 50.0  # seconds
@@ -91,6 +93,14 @@ class FeedSpec(TaskSpec):
         """user and duration (seconds) of the rows of valid or test."""
         shown = multitask.read_open(folder).shown[view]
         return {"user": shown.user, "duration": shown.duration}
+
+    def draw(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Curve]:
+        """Of test, "durations": the share of the lists' videos in bins of 50 s of their duration."""
+        if view.name != "test":
+            return ()
+        known = self.known(folder, view.name)
+        shares = durations(known["duration"], Lists(predictions["score"], known["user"], self.length).share)
+        return (Curve.of("durations", "", shares["x"], shares["y"]),)
 
     def facts(self, folder: Path) -> Mapping[str, float]:
         return {name: value for name, value in multitask.read_open(folder).facts.items() if isinstance(value, int | float)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..core.curves import Curve
 from ..core.task import Watched
 from .feed_runner import FittedFeed
 from .feed_training import explicit_feedback
-from .platform_objectives import Scale
+from .platform_objectives import OBJECTIVES, Scale
+
+SECONDS = np.arange(0.0, 301.0, 10.0)  # where the surface of labels is looked at: watch times, and durations but 0
+TITLES = ("M1, usage time", "M2, engagement", "M3, duration spread")
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,21 @@ class FittedLabels(FittedFeed):
     def label(self, watch_time: NDArray[Any], duration: NDArray[Any], explicit: NDArray[Any]) -> NDArray[np.float32]:
         """Labels (N,) of plays: seconds, seconds, and 1 for any explicit feedback."""
         return self.labeler(torch.from_numpy(np.stack([watch_time, duration, explicit], axis=1).astype(np.float32))).numpy()
+
+    def to_draw(self) -> Sequence[Curve]:
+        """By epoch "objectives" and their "weights"; and "label", a surface over watch time and duration, for each feedback."""
+        over = {"objectives": OBJECTIVES, "weights": tuple(f"weight_{name}" for name in OBJECTIVES)}
+        lines = [
+            Curve.of(name, title, np.arange(1, len(self.curves[key]) + 1), self.curves[key])
+            for name, keys in over.items()
+            for key, title in zip(keys, TITLES, strict=True)
+        ]
+        watch_time, duration = (each.ravel() for each in np.meshgrid(SECONDS, SECONDS[1:]))
+        flags = {"without feedback": np.zeros_like(duration), "with feedback": np.ones_like(duration)}
+        return lines + [
+            Curve.of("label", title, watch_time, duration, self.label(watch_time, duration, explicit))
+            for title, explicit in flags.items()
+        ]
 
     def save(self, folder: Path) -> None:
         """Write `labeler.safetensors` and `labeler.json` beside the recommender."""

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .shapes import FigureFound, Panel, StudyFound
+from .shapes import FigureFound, Panel, StudyFound, Surface
 
 INK, MUTED, RULE = "#1d2127", "#59626e", "#d9dde3"
 SERIES = ("#1f6fb2", "#c2571a", "#2b8a57", "#8a4fb0", "#b5364f", "#5f6b7a", "#8a6d10", "#137f8b")
@@ -100,22 +100,50 @@ def inline(svg: str, name: str, label: str) -> str:
 
 
 def draw(found: FigureFound) -> Figure:
-    """The panels of a paper's figure, points with their 95 % intervals."""
+    """The panels of a paper's figure: points or lines with their 95 % intervals, or surfaces."""
     columns = min(len(found.panels), 3)
     rows = -(-len(found.panels) // columns)
     with _style():
         figure, axes = _new(3.2 * columns + 0.6, 2.6 * rows + 0.3, rows, columns)
         for panel, axis in zip(found.panels, axes, strict=False):
-            _panel(axis, panel, found)
+            axis.set_title(_plain(f"{panel.title} ({panel.scope})"))
+            axis.set_ylabel(_plain(panel.y_title))
+            axis.set_xlabel(_plain(found.x_title))
+            if panel.surface:
+                _surface(figure, axis, panel.surface)
+            elif panel.lines:
+                _lines(axis, panel)
+            else:
+                _points(axis, panel, found)
         for axis in axes[len(found.panels) :]:
             axis.set_axis_off()
-        if len(found.panels[0].series) > 1:
+        if max(len(panel.series) for panel in found.panels) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=min(4, 2 * columns), frameon=False)
     return figure
 
 
-def _panel(axis: Axes, panel: Panel, found: FigureFound) -> None:
+def _surface(figure: Figure, axis: Axes, surface: Surface) -> None:
+    """Heights as colours, from blue (low) to yellow."""
+    levels = MaxNLocator(10).tick_values(surface.low, surface.high)
+    drawn = axis.contourf(surface.x, surface.y, surface.z, levels=levels, cmap="viridis")
+    figure.colorbar(drawn, ax=axis, label=_plain(surface.title))
+
+
+def _lines(axis: Axes, panel: Panel) -> None:
+    for place, (title, points) in enumerate(panel.series.items()):
+        colour = SERIES[place % len(SERIES)]
+        dashes = "-" if place < len(SERIES) else "--"
+        axis.plot(
+            [point.x for point in points], [point.y for point in points], dashes, color=colour, label=_plain(title), linewidth=1.2
+        )
+        banded = [point for point in points if point.low is not None and point.high is not None]
+        low, high = [point.low or 0.0 for point in banded], [point.high or 0.0 for point in banded]
+        axis.fill_between([float(point.x) for point in banded], low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _points(axis: Axes, panel: Panel, found: FigureFound) -> None:
     for place, (title, points) in enumerate(panel.series.items()):
         x: list[Any] = [point.x for point in points]
         y = [point.y for point in points]
@@ -133,9 +161,6 @@ def _panel(axis: Axes, panel: Panel, found: FigureFound) -> None:
             linewidth=1.2,
             capsize=2,
         )
-    axis.set_title(_plain(f"{panel.title} ({panel.scope})"))
-    axis.set_ylabel(_plain(panel.y_title))
-    axis.set_xlabel(_plain(found.x_title))
     numbers = all(isinstance(point.x, float) and point.x > 0 for points in panel.series.values() for point in points)
     if found.log_x and numbers:
         axis.set_xscale("log")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..benchmarks import papers
-from ..benchmarks.benchmark import Benchmark, Diagram, Figure, Picture
+from ..benchmarks.benchmark import Benchmark, Curves, Diagram, Figure, Picture
 from ..benchmarks.store import Record, Store
 from .claims import judge, number_in
+from .curves import curves_of
 from .evidence import Evidence, estimate
 from .shapes import Cell, DiagramFound, FigureFound, Findings, Panel, Point
 from .studies import failures_of, made_of, study_of
@@ -111,8 +112,10 @@ def _shown(record: Record, fingerprints: dict[str, Any]) -> dict[str, Any]:
     return shown | {name: provenance.get(name) for name in kept}
 
 
-def _figure(evidence: Evidence, figure: Figure) -> FigureFound:
+def _figure(evidence: Evidence, figure: Figure | Curves) -> FigureFound:
     """The points of one figure: a panel for each column and, unless x runs over tasks, for each task."""
+    if isinstance(figure, Curves):
+        return curves_of(evidence, figure)
     tasks = [task for task in figure.tasks or tuple(evidence.tasks) if task in evidence.tasks]
     over_tasks = figure.x.startswith("label:")
     scopes = list(dict.fromkeys(evidence.tasks[task]["scope"] for task in tasks))

@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 class Drawn:
     """A figure of the page: its SVG, and the stem of its files."""
 
-    kind: str  # diagram | picture | figure | search | landscape
+    kind: str  # diagram | picture | figure | lines | surface | search | landscape
     id: str
     title: str
     caption: str
@@ -95,9 +95,10 @@ class _Paper:
     def _left_out(self, line: Line) -> bool:
         return line.hole is not None and (line.cells[0].task, line.row) not in self._made
 
-    def drawn(self, kind: str) -> list[Drawn]:
-        """Drawings of a kind: "diagram", "picture" (of data), "figure" (of results), "search" (of a task), "landscape" (of one)."""
-        return [each for each in self.figures if each.kind == kind]
+    def drawn(self, *kinds: str) -> list[Drawn]:
+        """Drawings of these kinds: "diagram", "picture" (of data), "figure", "lines" and "surface" (of results), "search" (of a
+        task), "landscape" (of one)."""
+        return [each for each in self.figures if each.kind in kinds]
 
 
 def _embedded(data: Any) -> str:

@@ -163,13 +163,27 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Surface:
+    """Heights z[i][j] over y[i] and x[j], and what they are; low, high: of all surfaces that share their colours with it."""
+
+    title: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    z: tuple[tuple[float, ...], ...]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One column of a figure on one task (or over tasks): the series by legend title."""
+    """One column of a figure on one task (or over tasks): the series by legend title, as points or as lines; or a surface."""
 
     title: str
     y_title: str
     scope: str
     series: dict[str, tuple[Point, ...]]
+    lines: bool = False
+    surface: Surface | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from markupsafe import Markup
 from .figures import draw, histories, inline, landscape, save
 from .latex import as_csv, as_latex
 from .page import Drawn, render
-from .shapes import Findings, StudyFound, as_json
+from .shapes import FigureFound, Findings, StudyFound, as_json
 
 _MOST = 3_000_000  # bytes of the page
+_SEARCHES = ("search", "landscape")
 
 
 def write_report(all_findings: list[Findings], out: Path) -> Path:
@@ -34,9 +35,9 @@ def write_report(all_findings: list[Findings], out: Path) -> Path:
 def _within(figures: list[Drawn], room: int) -> Iterator[Drawn]:
     """The figures of a paper; those of its searches only while there is room for them in the page."""
     for each in figures:
-        if each.kind != "figure":
+        if each.kind in _SEARCHES:
             room -= len(each.svg.encode())
-        yield replace(each, svg=Markup("")) if each.kind != "figure" and room < 0 else each
+        yield replace(each, svg=Markup("")) if each.kind in _SEARCHES and room < 0 else each
 
 
 def _write_tables(found: Findings, folder: Path) -> None:
@@ -72,7 +73,7 @@ def _draw(found: Findings, place: int, folder: Path) -> Iterator[Drawn]:
                 name = _file_name(f"{found.paper}-{figure.id}")
                 drawing = save(draw(figure), folder / name)
                 svg = Markup(inline(drawing, f"p{place}{figure.id}", figure.title))
-                yield Drawn(kind, figure.id, figure.title, figure.caption, svg, f"figures/{name}")
+                yield Drawn(_kind(figure, kind), figure.id, figure.title, figure.caption, svg, f"figures/{name}")
     for task in dict.fromkeys(study.task for study in found.studies if study.trials):
         studies = tuple(study for study in found.studies if study.task == task and study.trials)
         name = _file_name(f"{found.paper}-search-{task}")
@@ -85,6 +86,11 @@ def _draw(found: Findings, place: int, folder: Path) -> Iterator[Drawn]:
             drawing = save(landscape(study), folder / name)
             svg = Markup(inline(drawing, f"p{place}{name}", f"Search of {study.title} on {study.task}"))
             yield Drawn("landscape", study.row, study.title, "", svg, f"figures/{name}", study)
+
+
+def _kind(figure: FigureFound, kind: str) -> str:
+    first = figure.panels[0]
+    return "surface" if first.surface else "lines" if first.lines else kind
 
 
 def _file_name(text: str) -> str:

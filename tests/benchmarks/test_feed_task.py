@@ -72,6 +72,19 @@ def test_what_a_runner_is_given(folder, views):
     assert known["user"].tolist() == views["test"].columns["user"].tolist()
 
 
+def test_durations_of_the_lists_are_drawn(folder, views):
+    score = _score(views["test"].rows)
+    (curve,) = SIMULATED.draw(folder, views["test"], {"score": score})
+    rows = pd.DataFrame({"user": views["test"].columns["user"], "duration": views["test"].columns["seconds_long"], "score": score})
+    enough = rows[rows.groupby("user")["user"].transform("size") >= 2 * K]
+    best = enough.sort_values("score", ascending=False).groupby("user").head(K)
+    counts = np.histogram(best["duration"], np.arange(0, 601, 50))[0]
+    assert (curve.name, curve.series, curve.z) == ("durations", "", None)
+    np.testing.assert_allclose(curve.y, counts / len(best))
+    assert curve.y.max() < 1
+    assert SIMULATED.draw(folder, views["valid"], {"score": _score(views["valid"].rows)}) == ()
+
+
 def test_no_answer_is_within_reach(folder, views):
     hidden = [pd.read_parquet(path) for path in (folder / "hidden").glob("*.parquet")]
     assert {"watch_time", "satisfied", "match", "like"} <= set(hidden[0].columns)

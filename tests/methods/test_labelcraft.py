@@ -233,6 +233,22 @@ def test_same_seed_same_digits_and_kept(tmp_path):
     assert json.loads((tmp_path / "labeler.json").read_text())["settings"]["width"] == 16
 
 
+def test_what_is_drawn_is_what_was_learned():
+    fitted = LabelCraft().fit(TASK, LabelCraftParams.resolve(FAST), RunContext(3))
+    drawn = {(each.name, each.series): each for each in fitted.to_draw()}
+    assert len(drawn) == 8
+    for name in ("objectives", "weights"):
+        spread = drawn[name, "M3, duration spread"]
+        assert spread.x.tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(spread.y, fitted.curves["spread" if name == "objectives" else "weight_spread"])
+    for series, explicit in (("without feedback", 0.0), ("with feedback", 1.0)):
+        surface = drawn["label", series]
+        assert len({*zip(surface.x, surface.y, strict=True)}) == len(surface.z) == 31 * 30
+        place = int(np.flatnonzero((surface.x == 20) & (surface.y == 60)).item())
+        expected = fitted.label(np.array([20.0]), np.array([60.0]), np.array([explicit]))
+        np.testing.assert_allclose(surface.z[place], expected.item(), rtol=1e-6)
+
+
 SWITCHES = [
     {"released_scale": True},
     {"released_lookahead": True},

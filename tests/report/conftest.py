@@ -17,6 +17,7 @@ from craftbench.benchmarks.benchmark import (
     Claim,
     Column,
     Contrast,
+    Curves,
     Derived,
     Diagram,
     Figure,
@@ -28,7 +29,9 @@ from craftbench.benchmarks.benchmark import (
     TaskSpec,
     Timing,
 )
+from craftbench.benchmarks.kept_curves import to_bytes
 from craftbench.benchmarks.store import Store
+from craftbench.core.curves import Curve
 from craftbench.core.metrics.groups import group_sums
 from craftbench.core.params import Params, real
 from craftbench.core.runner import Runner
@@ -132,6 +135,9 @@ def invented(hostile: str = "") -> Benchmark:
         Figure("F2", "Cost against accuracy", "column:time/end_to_end", ("test/auc",), {"all rows": tuple(TRUTH)}, log_x=True),
         Figure("F3", "By row", "row", ("test/auc", "distance"), {"rows": tuple(TRUTH)}, tasks=(REAL.key,)),
         Figure("F4", "Not run", "row", ("test/auc",), {"rows": ("extra",)}),
+        Curves("F5", "Loss", {"loss": "loss"}, ("retrain", "unlearn", "shards"), "epoch", tasks=(REAL.key,), beside="P1"),
+        Curves("F6", "Label", {"label": "label"}, ("unlearn",), "seconds", "seconds", tasks=(REAL.key,)),
+        Curves("F7", "Never drawn", {"loss": "loss"}, ("extra",), "epoch"),
     )
     return Benchmark(
         "invented",
@@ -267,6 +273,7 @@ class Writer:
         files = {
             "metrics.parquet": _table(measured),
             "predictions.safetensors": save({"test/score": score.astype(np.float32)}),
+            "curves.parquet": to_bytes(curves(seed, len(row))),
         }
         metrics = {f"test/{name}": value[0] for name, value in measured.items()}
         return self.write("final", task, row, seed, fingerprint, params, metrics=metrics, files=files)
@@ -315,6 +322,13 @@ class Writer:
         record = {"cell": cell, "result": {**result, "metrics": metrics or {}, "curve": []}, "provenance": provenance}
         self.store.write(path, record, files or {})
         return path
+
+
+def curves(seed: int, slope: int) -> list[Curve]:
+    """A loss of 3 to 7 epochs, and a surface that rises with both coordinates and the seed."""
+    epochs, grid = np.arange(1, 4 + seed), np.array([(x, y) for y in (0.0, 10.0, 20.0) for x in (0.0, 5.0)])
+    surface = Curve.of("label", "", *grid.T, 0.01 * grid.sum(1) + 0.1 * seed)
+    return [Curve.of("loss", "", epochs, slope * epochs + seed), surface]
 
 
 def _table(measured: dict[str, tuple[float, Any, int, int]]) -> bytes:

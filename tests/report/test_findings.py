@@ -177,7 +177,7 @@ def test_timings_are_medians_and_ratios_to_the_fastest(found):
 
 
 def test_figures_have_a_point_for_each_row_or_task(found):
-    size, cost, rows, hole = found.figures
+    size, cost, rows, hole, *_ = found.figures
     assert [point.x for point in size.panels[0].series["Retrain"]] == [2.0, 10.0]
     assert len(cost.panels[0].series["all rows"]) == 5  # the shards failed
     assert [(panel.title, panel.y_title) for panel in rows.panels] == [("ml/mf/flip-10", "AUC"), ("ml/mf/flip-10", "distance")]
@@ -193,6 +193,23 @@ def test_pictures_show_what_the_plan_keeps_of_the_data_and_are_holes_without(fou
     assert len(panel.series["few"]) == 1
     assert not away.panels
     assert away.command == "craftbench run invented --profile quick"
+
+
+def test_curves_are_means_over_seeds_while_half_of_them_go_on(found):
+    lines, surface, never = found.figures[4:]
+    (panel,) = lines.panels
+    assert panel.lines
+    assert list(panel.series) == ["all", "few", "Retrain", "Unlearn"]  # the shards failed
+    assert [point.x for point in panel.series["Unlearn"]] == [1, 2, 3, 4, 5]  # epochs 6 and 7 are of two seeds and of one
+    assert [point.y for point in panel.series["Unlearn"]] == pytest.approx([7 + 2, 14 + 2, 21 + 2, 28 + 2.5, 35 + 3])
+    first = panel.series["Unlearn"][0]
+    assert (first.low, first.high) == pytest.approx(summary([7.0, 8.0, 9.0, 10.0, 11.0]).interval())
+    assert not never.panels
+    assert "standard" in never.command
+    (panel,) = surface.panels
+    assert (panel.title, panel.surface.x, panel.surface.y) == ("ml, Unlearn", (0, 5), (0, 10, 20))
+    assert np.array(panel.surface.z) == pytest.approx(0.2 + 0.01 * np.add.outer([0, 10, 20], [0, 5]))
+    assert (panel.surface.low, panel.surface.high) == pytest.approx((0.2, 0.45))
 
 
 def test_a_metric_that_is_undefined_is_a_hole(run_once, tmp_path):

@@ -34,6 +34,10 @@ def test_every_table_and_figure_is_a_file_too(out):
     assert {file.name for file in (out / "tables").iterdir()} >= {"invented-T2.csv", "invented-T2.tex"}
     figures = {file.name for file in (out / "figures").iterdir()}
     assert {f"invented-F1.{kind}" for kind in ("svg", "pdf", "png")} <= figures
+    assert {"invented-F5.svg", "invented-F6.svg"} <= figures
+    page = (out / "report.html").read_text()
+    assert page.count("bands: 95 % intervals") == 1
+    assert "Loss. " in page
     assert {"invented-search-ml-mf-flip-10.svg", "invented-P1.svg", "invented-D1.svg"} <= figures
     assert json.loads((out / "report.json").read_text())[0]["verdicts"][0]["claim"] == "C1"
 
@@ -60,7 +64,7 @@ def test_figures_of_searches_become_links_when_the_page_would_be_too_large(few, 
     monkeypatch.setattr(write, "_MOST", 100_000)
     page = write.write_report([few], tmp_path).read_text()
     assert 'href="figures/invented-search-ml-mf-flip-10.svg"' in page
-    assert page.count("<svg") == 1  # the paper's own figures stay
+    assert page.count("<svg") == 3  # the diagram, the picture and the figure of the paper stay
 
 
 def test_settings_of_a_row_stand_side_by_side_only_where_tasks_differ(found):
