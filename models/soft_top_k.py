@@ -158,15 +158,22 @@ class _Plan(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """d plan = plan (df + dg - dcost) / eps, with df and dg such that both margins stay; the last dg is 0, for one is free."""
-        (plan,) = ctx.saved_tensors
-        weighted = plan * gradients[0]
+        """d plan = plan (df + dg - dcost) / eps, with df and dg such that both margins stay; the last dg is 0, for one is free.
+
+        dg solves a weighted Laplacian of the anchors. The harder the plan, the smaller its weights: so it is in float64, its
+        diagonal is the sum of its weights and no difference, and anchors between which nothing is left have no dg.
+        """
+        (plan,) = (each.double() for each in ctx.saved_tensors)
+        weighted = plan * gradients[0].double()
         mu = plan.sum(2)
         by_mu = torch.where(mu > 0, 1 / mu, torch.zeros_like(mu))
-        inner = plan[:, :, :-1]
-        schur = torch.diag_embed(inner.sum(1)) - inner.mT @ (by_mu.unsqueeze(2) * inner)
-        rows, columns = weighted.sum(2), weighted[:, :, :-1].sum(1)
-        dg = torch.linalg.solve(schur, columns - (inner.mT @ (by_mu * rows).unsqueeze(2)).squeeze(2))
+        weights = plan.mT @ (by_mu.unsqueeze(2) * plan)
+        weights = weights - torch.diag_embed(weights.diagonal(dim1=1, dim2=2))
+        laplacian = (torch.diag_embed(weights.sum(2)) - weights)[:, :-1, :-1]
+        inner, rows, columns = plan[:, :, :-1], weighted.sum(2), weighted[:, :, :-1].sum(1)
+        due = columns - (inner.mT @ (by_mu * rows).unsqueeze(2)).squeeze(2)
+        dg = (torch.linalg.pinv(laplacian, hermitian=True) @ due.unsqueeze(2)).squeeze(2)
         df = by_mu * (rows - (inner @ dg.unsqueeze(2)).squeeze(2))
         dg = torch.nn.functional.pad(dg, (0, 1))
-        return (plan * (df.unsqueeze(2) + dg.unsqueeze(1)) - weighted) / ctx.eps, None, None, None
+        found = (plan * (df.unsqueeze(2) + dg.unsqueeze(1)) - weighted) / ctx.eps
+        return found.to(gradients[0].dtype), None, None, None
