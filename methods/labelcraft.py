@@ -114,7 +114,7 @@ class Craft:
         self.steps += 1
         with torch.no_grad():
             labels = self.labeler(z)
-        found = inner.gradient(labels)
+        found = inner.gradient(labels, keep=False)
         self.learn.step(list(found.values()))
         for name, buffer in self.network.named_buffers():
             buffer.copy_(inner.buffers[name])

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,13 @@ class FeedBatch:
         ids = np.stack([columns[name] for name in fields], axis=1)
         numbers = np.stack([columns[name] for name in dense], axis=1) if dense else np.zeros((len(past), 0))
         return cls(torch.from_numpy(ids), torch.tensor(numbers, dtype=torch.float32), torch.tensor(past))
+
+    @cached_property
+    def past(self) -> tuple[Tensor, Tensor]:
+        """The videos of all histories (P,), and the row that has each (P,)."""
+        flat = self.history.flatten()
+        place = flat.nonzero().squeeze(1)
+        return flat.index_select(0, place), place.div(self.history.shape[1], rounding_mode="floor")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -155,7 +163,7 @@ class DIN(nn.Module):
 
     def places(self, batch: FeedBatch) -> Tensor:
         """The rows of the table that a batch looks up, (B F + P I,) with P videos in its histories and I fields of an item."""
-        past = self.catalogue.index_select(0, batch.history[batch.history > 0])
+        past = self.catalogue.index_select(0, batch.past[0])
         return torch.cat([(batch.ids + self.starts).flatten(), past.flatten()])
 
     def heads(self, embeddings: Tensor, batch: FeedBatch) -> tuple[Tensor, Tensor]:
@@ -163,7 +171,7 @@ class DIN(nn.Module):
         own, past = embeddings.split([batch.ids.numel(), len(embeddings) - batch.ids.numel()])
         own, h = own.view(*batch.ids.shape, -1), past.view(-1, self.catalogue.shape[1] * past.shape[1])
         q = own[:, self.item].flatten(1)
-        pooled = self._pooled(q, h, batch.history.nonzero()[:, 0])
+        pooled = self._pooled(q, h, batch.past[1])
         x = torch.cat([q, pooled, own[:, self.rest].flatten(1), batch.dense], dim=1)
         x = self.dropout(self.first_dice(self.first(x)))
         hidden = [self.dropout(dice(layer(x))) for layer, dice in zip(self.second, self.second_dice, strict=True)]

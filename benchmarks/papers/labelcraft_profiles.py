@@ -7,10 +7,10 @@ from typing import Any
 from ..benchmark import Profile, Row, Scope
 from ..feed_task import FeedSpec
 from ..rows import pinned
-from .labelcraft_rows import ABLATIONS, LATER, MAIN, ON_META, RELEASED
+from .labelcraft_rows import ABLATIONS, LATER, MAIN, MANY_RULES, ON_META, RELEASED, RULES
 
 SLICED = "kuairand-pure-slice"
-EVERY = (*MAIN, *ABLATIONS, *RELEASED, *LATER, *ON_META)
+EVERY = (*MAIN, *ABLATIONS, *RELEASED, *LATER, *RULES, *ON_META)
 
 
 def task_of(dataset: str) -> FeedSpec:
@@ -43,7 +43,14 @@ FIT_SECONDS = {
     "labelcraft": 8.0,
     "labelcraft_adam": 8.0,
     "direct_ascent": 5.0,
+    "labelcraft_released_top_k": 200.0,
+    "rule_10": 12.0,  # 1.2 seconds a rule
+    "rule_100": 120.0,
+    "rule_1000": 1200.0,
     f"{SLICED}/*": 5.0,
+    f"{SLICED}/labelcraft_released_top_k": 200.0,
+    f"{SLICED}/rule_10": 50.0,
+    f"{SLICED}/rule_100": 500.0,
 }
 
 
@@ -78,7 +85,7 @@ PROFILES = {
     "standard": Profile(
         name="standard",
         tasks=(SIM, REAL, *BIG),
-        rows={**_rows(EVERY, (SIM, REAL)), **_rows(MAIN, BIG)},
+        rows={**_rows((*EVERY, MANY_RULES), (SIM,)), **_rows(EVERY, (REAL,)), **_rows(MAIN, BIG)},
         seeds=10,
         trials=8,
         core_seconds=12 * 3600,
@@ -92,7 +99,7 @@ PROFILES = {
     "paper": Profile(
         name="paper",
         tasks=BIG,
-        rows={task.key: EVERY for task in BIG},
+        rows={task.key: (*EVERY, MANY_RULES) for task in BIG},
         seeds=10,
         trials=24,
         core_seconds=2000 * 3600,

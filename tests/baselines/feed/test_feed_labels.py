@@ -17,7 +17,8 @@ from craftbench.baselines.feed.mix import Mix
 from craftbench.baselines.feed.orders import FittedAscending, FittedRandomOrder, RandomOrder, ShortFirst
 from craftbench.baselines.feed.pc import PC
 from craftbench.baselines.feed.pcr import PCR
-from craftbench.baselines.feed.rule import Rule
+from craftbench.baselines.feed.rule import Rule, RuleParams
+from craftbench.baselines.feed.rule_search import GRAMMAR, RuleSearch, drawn
 from craftbench.baselines.feed.two_towers import D2QEF, DVREF, WTEF
 from craftbench.baselines.feed.wpr_d import FeedWPRD
 from craftbench.baselines.feed.wt import WT
@@ -27,6 +28,7 @@ from craftbench.core.errors import UsageError
 from craftbench.core.runner import Runner
 from craftbench.core.task import Feed, View, Watched
 from craftbench.models.feed_runner import FeedRunner, joined
+from craftbench.models.feed_training import Judge
 from craftbench.models.watch_levels import level_tops
 from scipy.stats import rankdata
 
@@ -74,7 +76,7 @@ def lesson(kind, rows=META, train=TRAIN, **values):
 def test_the_rows_and_their_names():
     assert set(RUNNERS) == {
         *("pc", "feed_pcr", "wt", "ef", "feed_d2q", "feed_dvr", "wt_ef", "d2q_ef", "dvr_ef"),
-        *("feed_wtg", "feed_d2co", "feed_wpr_d", "mix", "rule", "random_order", "short_first", "direct_ascent"),
+        *("feed_wtg", "feed_d2co", "feed_wpr_d", "mix", "rule", "rule_search", "random_order", "short_first", "direct_ascent"),
     }
     assert all(each.task is Feed for each in RUNNERS.values())
 
@@ -221,6 +223,29 @@ def test_the_rule():
     expected = 0.5 * (t_y <= Y) + 0.25 * (META.watch_time >= 0.6 * META.duration) + 0.9 * E - 0.3 * (t_d <= D)
     np.testing.assert_allclose(lesson(Rule, **values).label, expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(lesson(Rule).label, (Y >= D) * 1.0 + E)
+
+
+def test_rules_tried_one_by_one():
+    """The best on valid of rules each fitted as `Rule` fits it; more rules begin with the fewer ones, and are never worse there."""
+    view, found = View("valid", VALID.inputs), {}
+    for number in (1, 4):
+        run = RunContext(5)
+        fitted = RuleSearch().fit(TASK, RuleSearch.Params.resolve({**SMALL, "rules": number}), run)
+        found[number] = fitted.predict(view)["score"], run.notes
+    rules = list(drawn(4, RunContext(5).rng("rules")))
+    assert rules[0] == RuleParams()
+    assert rules[:2] == list(drawn(2, RunContext(5).rng("rules")))
+    assert len({each.length_at for each in rules}) == 4
+    assert all(space.low <= getattr(each, name) <= space.high for each in rules for name, space in GRAMMAR.items())
+    own = [{name: getattr(each, name) for name in GRAMMAR} for each in rules]
+    alone = [Rule().fit(TASK, Rule.Params.resolve({**SMALL, **each}), RunContext(5)).predict(view)["score"] for each in own]
+    worth = [Judge.of(VALID, TASK.k)(score) for score in alone]
+    best = int(np.argmax(worth))
+    assert best != 0
+    np.testing.assert_array_equal(found[1][0], alone[0])
+    np.testing.assert_array_equal(found[4][0], alone[best])
+    assert found[4][1]["best_rule"] == best + 1
+    assert {name: found[4][1][name] for name in GRAMMAR} == own[best]
 
 
 def test_orders(tmp_path):
