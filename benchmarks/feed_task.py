@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..core.metrics.unlearning import grouped_rank_correlation
 from ..core.task import Feed, Predictions, View
 from ..datasets import feeds, multitask, watch_time
 from ..datasets.catalogue import load
+from ..datasets.manifest import MANIFEST
 from ..datasets.multitask_rule import rule_of
 from ..datasets.sim_video_worlds import WORLDS
 from ..datasets.watch_time import Answers
@@ -79,10 +81,10 @@ class FeedSpec(TaskSpec):
         return self.dataset in WORLDS
 
     def open(self, folder: Path) -> Feed:
-        return feeds.task_of(feeds.read_open(folder))
+        return feeds.task_of(_read(folder))
 
     def views(self, folder: Path) -> Sequence[View]:
-        feed = feeds.read_open(folder)
+        feed = _read(folder)
         loop = [feeds.fresh_view(folder, VIEW)] if self._simulated else []
         return [feeds.view_of(feed, part) for part in ("valid", "test")] + loop
 
@@ -91,7 +93,7 @@ class FeedSpec(TaskSpec):
 
     def known(self, folder: Path, view: str) -> Mapping[str, NDArray[Any]]:
         """user and duration (seconds) of the rows of valid or test."""
-        shown = multitask.read_open(folder).shown[view]
+        shown = _read(folder).tables.shown[view]
         return {"user": shown.user, "duration": shown.duration}
 
     def draw(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Curve]:
@@ -103,19 +105,30 @@ class FeedSpec(TaskSpec):
         return (Curve.of("durations", "", shares["x"], shares["y"]),)
 
     def facts(self, folder: Path) -> Mapping[str, float]:
-        return {name: value for name, value in multitask.read_open(folder).facts.items() if isinstance(value, int | float)}
+        return {name: value for name, value in _read(folder).tables.facts.items() if isinstance(value, int | float)}
 
     def measure(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Measure]:
         score = np.asarray(predictions["score"], dtype=np.float32)
         if view.name == VIEW:
             return list(watch_time_week.measures(week_of(self.dataset), score))
-        tables = multitask.read_open(folder)
+        tables = _read(folder).tables
         if view.name == "valid":
             return [_objective(tables, score, self.length)]
         hidden = multitask.read_hidden(folder)
         explicit, answers = feeds.explicit(tables, hidden.label), watch_time.answers(tables, hidden, view.name)
         lists = Lists(score, view.columns["user"], self.length)
         return [*_lists(view, lists, explicit, answers), *_scores(view, score, answers)]
+
+
+def _read(folder: Path) -> feeds.FeedTables:
+    """The open tables, whose arrays nobody can write to, read once: a cell looks at one view after the other."""
+    manifest = folder / MANIFEST
+    return _read_once(folder, manifest.stat().st_mtime_ns) if manifest.exists() else feeds.read_open(folder)
+
+
+@lru_cache(maxsize=1)
+def _read_once(folder: Path, written: int) -> feeds.FeedTables:
+    return feeds.read_open(folder)
 
 
 def _objective(tables: multitask.MultiTaskTables, score: NDArray[np.float32], k: int) -> Measure:

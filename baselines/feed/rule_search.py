@@ -21,7 +21,11 @@ from ...models.feed_runner import FeedParams, FittedFeed, Lesson, joined
 from ...models.feed_training import FeedInputs, fit_feed, sizes_of, without_lists
 from .rule import RuleParams, ruled
 
-GRAMMAR = {name: space for name, space in RuleParams.spaces().items() if name not in FeedParams.model_fields}
+GRAMMAR: dict[str, tuple[float, float]] = {  # the range of each number of a rule
+    name: (space.low, space.high)
+    for name, space in RuleParams.spaces().items()
+    if name not in FeedParams.model_fields and space.low is not None and space.high is not None
+}
 
 
 class RuleSearchParams(FeedParams):
@@ -34,7 +38,7 @@ def drawn(number: int, rng: np.random.Generator) -> Iterator[RuleParams]:
     """The rules, in their order."""
     yield RuleParams()
     for _ in range(number - 1):
-        yield RuleParams(**{name: float(rng.uniform(space.low, space.high)) for name, space in GRAMMAR.items()})
+        yield RuleParams.resolve({name: float(rng.uniform(*ends)) for name, ends in GRAMMAR.items()})
 
 
 class RuleSearch(Runner):

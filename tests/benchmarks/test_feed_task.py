@@ -11,10 +11,12 @@ import pytest
 from craftbench.benchmarks.exercise import holds_any, reachable
 from craftbench.benchmarks.feed_task import FeedSpec
 from craftbench.benchmarks.simulated_week import week_of
+from craftbench.core.errors import UsageError
 from craftbench.core.metrics.groups import user_group
 from craftbench.core.metrics.lists import overall
 from craftbench.core.metrics.watch_time import xgauc
 from craftbench.core.task import Feed
+from craftbench.datasets import feeds
 from craftbench.datasets.closed_loop import oracle, random_score
 from craftbench.datasets.dataset import write
 from craftbench.datasets.multitask import read_hidden
@@ -198,3 +200,19 @@ def test_a_recorded_log_has_neither_a_week_nor_a_truth(tmp_path):
     assert not {"satisfied", "score_match"} & set(found)
     assert {"nwtg", "neg", "ds"} <= set(found)
     assert not any(name.startswith("oracle") for name in spec.facts(tmp_path / "task"))
+
+
+def test_tables_are_read_once_until_they_are_written_anew(tmp_path, folder, monkeypatch):
+    reads = []
+    read = feeds.read_open
+    monkeypatch.setattr(feeds, "read_open", lambda place: (reads.append(place), read(place))[1])
+    shutil.copytree(folder, tmp_path / "task")
+    first, again = (SIMULATED.known(tmp_path / "task", "test") for _ in range(2))
+    assert (len(reads), first["duration"] is again["duration"]) == (1, True)
+    with pytest.raises(ValueError, match="read-only"):
+        first["duration"][0] = 1.0
+    (tmp_path / "task" / "manifest.json").touch()
+    assert SIMULATED.known(tmp_path / "task", "test")["user"].tolist() == first["user"].tolist()
+    assert len(reads) == 2
+    with pytest.raises(UsageError, match="holds no"):
+        SIMULATED.open(tmp_path)

@@ -236,7 +236,8 @@ def test_rules_tried_one_by_one():
     assert rules[0] == RuleParams()
     assert rules[:2] == list(drawn(2, RunContext(5).rng("rules")))
     assert len({each.length_at for each in rules}) == 4
-    assert all(space.low <= getattr(each, name) <= space.high for each in rules for name, space in GRAMMAR.items())
+    assert all(low <= getattr(each, name) <= high for each in rules for name, (low, high) in GRAMMAR.items())
+    assert len(GRAMMAR) == 7
     own = [{name: getattr(each, name) for name in GRAMMAR} for each in rules]
     alone = [Rule().fit(TASK, Rule.Params.resolve({**SMALL, **each}), RunContext(5)).predict(view)["score"] for each in own]
     worth = [Judge.of(VALID, TASK.k)(score) for score in alone]
