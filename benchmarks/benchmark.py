@@ -80,6 +80,10 @@ class TaskSpec(ABC):
         """Whether a record keeps its predictions of this view, for derived columns."""
         return True
 
+    def kept(self, folder: Path, view: View, predictions: Predictions) -> Predictions:
+        """What a record keeps of the predictions of such a view, one value a row; may read hidden labels, as `measure` may."""
+        return predictions
+
     def known(self, folder: Path, view: str) -> Mapping[str, NDArray[Any]]:
         """What else is openly known of a view's rows, for derived columns; never a hidden label."""
         return {}
@@ -263,7 +267,8 @@ class Claim:
     """A sentence of the paper as a test, declared before any test label is opened.
 
     form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). margin: of equivalence or
-    non-inferiority, or the ratio to exceed; smallest: what matters at least; controls: what must fall outside the margin.
+    non-inferiority, or the ratio to exceed; smallest: what matters at least; controls: what must fall outside the margin. above: a
+    row and a column; what a row that does not exceed it there does better or worse than another tells nothing, and is not judged.
     """
 
     id: str
@@ -274,6 +279,7 @@ class Claim:
     smallest: float = 0.0
     margin: float = 0.0
     controls: tuple[Contrast, ...] = ()
+    above: tuple[str, str] | None = None
     seeds: int = 5
     note: str = ""
 

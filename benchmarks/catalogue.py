@@ -12,7 +12,7 @@ from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
 from .benchmark import Benchmark, Row
 
-PAPERS = ("ifru", "gradcraft", "dml", "labelcraft")
+PAPERS = ("ifru", "gradcraft", "dml", "labelcraft", "cft")
 
 
 def benchmark(name: str) -> Benchmark:

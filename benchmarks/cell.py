@@ -135,7 +135,8 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
     files = _artifact(fitted) if job.keep_fitted else {}
     if job.kind == "final":
         files["metrics.parquet"] = _metrics_table(measures)
-        stored = {name: found for name, found in predictions.items() if job.task.keeps(name)}
+        keeping = [view for view in views if job.task.keeps(view.name)]
+        stored = {view.name: job.task.kept(job.folder, view, predictions[view.name]) for view in keeping}
         kept = {f"{name}/{key}": np.ascontiguousarray(value) for name, found in stored.items() for key, value in found.items()}
         files["predictions.safetensors"] = to_safetensors(kept)
         drawn = [each for view in views for each in job.task.draw(job.folder, view, predictions[view.name])]

@@ -166,9 +166,14 @@ class Planner:
         return None
 
     def modules(self) -> tuple[str, ...]:
-        """The modules of the runners and tasks, for a backend that loads them once."""
-        runners = {line.row.runner.__module__ for line in self.lines.values()}
-        return tuple(sorted(runners | {type(task).__module__ for task in self.profile.tasks}))
+        """The house's modules of runners and tasks, and what these import, for a backend that loads them once.
+
+        What the modules of other runners do at import is not known to survive a fork.
+        """
+        house = __name__.partition(".")[0]
+        runners = {line.row.runner for line in self.lines.values() if line.row.runner.__module__.partition(".")[0] == house}
+        own = {each.__module__ for each in (*runners, *map(type, self.profile.tasks))}
+        return tuple(sorted(own.union(*(runner.imports for runner in runners))))
 
     def advance(self, places: Iterable[Place] | None = None) -> list[Cell]:
         """Every cell that has become known, parents before dependents; `places`: the lines that may have moved (none: all)."""

@@ -27,7 +27,8 @@ class Runner(ABC):
 
     name: as on the command line; title: as in the table; task: the kind of task it serves; requires: the names of the runners
     whose fitted cells of the same task and seed it starts from (`run.parent(name)`); Params: its hyperparameters;
-    fitted: the class that loads what `fit` saved; reference: the paper it implements.
+    fitted: the class that loads what `fit` saved; reference: the paper it implements; imports: modules of other packages that take
+    seconds to load and survive a fork, so that a backend may load them once for all cells.
     """
 
     name: ClassVar[str]
@@ -37,6 +38,7 @@ class Runner(ABC):
     Params: ClassVar[type[Params]] = Params
     fitted: ClassVar[type[Any]]
     reference: ClassVar[str] = ""
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def cannot(self, task: Any) -> str | None:
         """Why this runner cannot do this task, or None. The reason is shown in the table."""

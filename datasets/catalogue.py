@@ -9,7 +9,8 @@
 | amazon-electronics | rating > 4   | as released: only five stars                                                      |
 | sim-ratings(-large)| rating > 3   | as ml-100k, whose rating histogram the simulator has                              |
 
-The recorded short-video logs stand in `recorded_videos.py`, their labels in `multitask_rule.py`.
+The recorded short-video logs stand in `recorded_videos.py`, their labels in `multitask_rule.py`; what was taken in which order,
+without ratings, in `recorded_sequences.py`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataMissing, UsageError, unknown
-from . import amazon, bookcrossing, movielens, recorded_videos, sim_ratings
+from . import amazon, bookcrossing, movielens, recorded_sequences, recorded_videos, sim_ratings, sim_titles
 from .dataset import Dataset, Provenance, assemble, data_home, main_table, read, write
 from .entries import Recorded, Simulated
 from .manifest import Folder, sha256_of
+from .sim_titles_worlds import TITLES as TITLE_TITLES
+from .sim_titles_worlds import WORLDS as TITLE_WORLDS
 from .sim_video_worlds import TITLES, WORLDS
 from .sources import Address, LocalPath, Say, Source, WheelMember, unpacked_sha256
 
@@ -73,18 +76,22 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
                     wheel_sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
                     member="recbole/dataset_example/ml-100k/ml-100k.inter",
                     sha256="4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+                    beside=(("ml-100k.item", "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"),),
                 ),
                 Address(
                     f"{_GROUPLENS}/ml-100k.zip",
                     checksum="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
                     member="ml-100k/u.data",
+                    beside=("u.item",),
                     largest=5_000_000,
                 ),
             ),
             raw=("u.data", "ml-100k.inter"),
+            beside=("u.item", "ml-100k.item"),
             read=movielens.read_100k,
             positive_above=3,
             rows=100_000,
+            tables=("ratings", "titles"),
         ),
         Recorded(
             name="ml-latest-small",
@@ -137,6 +144,7 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
             positive_above=4,
         ),
         *recorded_videos.ENTRIES,
+        *recorded_sequences.ENTRIES,
         _simulated_ratings("sim-ratings", "Simulated ratings, small", sim_ratings.SMALL),
         _simulated_ratings(
             "sim-ratings-large", "Simulated ratings at the size of the Amazon-Electronics 5-core", sim_ratings.LARGE
@@ -144,6 +152,10 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
         *(
             Simulated(name, TITLES[name], _simulated_videos, f"{world.users} users, {world.days} days")
             for name, world in WORLDS.items()
+        ),
+        *(
+            Simulated(name, TITLE_TITLES[name], sim_titles.generate, f"{world.users} users, {world.items} titles")
+            for name, world in TITLE_WORLDS.items()
         ),
     )
 }
@@ -159,14 +171,20 @@ def entry_of(name: str) -> Recorded | Simulated:
 def get(name: str, home: Path | None = None, say: Say = print) -> Dataset:
     """Bring a dataset onto this machine (download or generate) and return it; one that is there and whole is only read.
 
-    Raises UsageError, naming each source and what became of it, when none could give it.
+    One that was prepared from fewer files than its sources give is fetched anew, and kept where that fails. Raises UsageError,
+    naming each source and what became of it, when none could give it.
     """
-    entry, home = entry_of(name), home or data_home()
+    entry, home, kept = entry_of(name), home or data_home(), None
     if Folder.exists(home / name):
         try:
-            return _open(name, home)
+            kept = _open(name, home)
         except UsageError as damage:
             say(f"{damage}; doing that now")
+        else:
+            lacking = [] if isinstance(entry, Simulated) else [table for table in entry.tables if table not in kept.tables]
+            if not lacking:
+                return kept
+            say(f"{name} was prepared without {lacking[0]}; fetching it anew")
     if isinstance(entry, Simulated):
         say(f"generating {entry.title}: {entry.describe}")
         dataset = entry.generate(name)
@@ -182,6 +200,8 @@ def get(name: str, home: Path | None = None, say: Say = print) -> Dataset:
         except UsageError as failure:
             failures.append(str(failure))
             say(f"  failed: {failure}")
+    if kept is not None:
+        return kept
     hand = f"fetch {entry.page} by hand and run: craftbench data import {name} PATH"
     raise UsageError(f"could not get {name}: {'; '.join(failures)}; {hand}")
 

@@ -43,6 +43,8 @@ class Dataset:
 
     tables["ratings"]: user_id and item_id (int64 or text), rating float32, timestamp int64 (Unix seconds; not in every dataset).
     tables["impressions"]: a short-video log, as `impressions.py` defines it; tables["users"], tables["items"]: features.
+    tables["sequences"]: what each user took: user_id and item_id (int64 or text), position int64 (0, 1, ... within a user, oldest
+    first), timestamp int64 (Unix seconds; not in every dataset); tables["titles"]: item_id, title (text, may be empty).
     threshold: a rating above it counts as label 1, any other as 0; None where there are no ratings.
     """
 
@@ -73,6 +75,11 @@ class Dataset:
         return self._table("impressions")
 
     @property
+    def titles(self) -> pd.DataFrame:
+        """Raises UsageError where the dataset has none."""
+        return self._table("titles")
+
+    @property
     def positive_above(self) -> float:
         """The threshold of a dataset of ratings; raises UsageError for any other."""
         if self.threshold is None:
@@ -86,8 +93,8 @@ class Dataset:
 
 
 def main_table(tables: Iterable[str]) -> str:
-    """Which of a dataset's tables is the one of events: `ratings` or `impressions`."""
-    return next(name for name in ("ratings", "impressions") if name in tables)
+    """Which of a dataset's tables is the one of events: `ratings`, `impressions` or `sequences`."""
+    return next(name for name in ("ratings", "impressions", "sequences") if name in tables)
 
 
 def data_home() -> Path:

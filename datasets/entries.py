@@ -17,7 +17,8 @@ class Recorded:
     page: where a person finds it; sources: tried in order (none: only by hand); raw: the names of the raw files that would do, best
     first; beside: those of further files that are read with it where they lie in the same place (both may be patterns);
     read: takes the raw file and those beside it; positive_above: see `Dataset.threshold`; rows: what the whole dataset has, None
-    where releases differ; sha256: of the unpacked content of the only raw file that counts, None where any whole one does.
+    where releases differ; sha256: of the unpacked content of the only raw file that counts, None where any whole one does; tables:
+    those that its sources give, so that what was prepared with fewer is prepared anew when it is asked for again.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Recorded:
     rows: int | None = None
     sha256: str | None = None
     scope: Scope = "whole"
+    tables: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:

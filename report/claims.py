@@ -73,9 +73,27 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     elif found is None:
         timed = declared.column.startswith("timing/")
         missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
+    elif low := _under(evidence, claim, declared, task):
+        found, missing = None, low
     elif any(carried is not None and carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
         found, missing = None, f"fewer than {THIN} users or positives carry it"
     return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
+
+
+def _under(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> str:
+    """Which row of a contrast does not exceed the claim's floor, in words; "" where all do."""
+    if claim.above is None:
+        return ""
+    floor, key = claim.above
+    found = {row: evidence.series(task, row, key) for row in (floor, declared.row, declared.other) if row}
+    means = {row: np.mean(series.at(series.seeds)[0]) for row, series in found.items() if series.seeds}
+    if floor not in means:
+        return f"{floor} was not run on {task}, so nothing says whether these rows learn"
+    under = [row for row, mean in means.items() if row != floor and mean <= means[floor]]
+    titles = [evidence.lines.get((task, row), {}).get("title", row) for row in under]
+    return (
+        f"{' and '.join(titles)} not above {evidence.lines.get((task, floor), {}).get('title', floor)} on {task}" if under else ""
+    )
 
 
 def _scope(evidence: Evidence, declared: Contrast, task: str) -> str:

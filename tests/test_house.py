@@ -79,11 +79,12 @@ def test_sizes(file):
 
 
 def _public(file):
-    """The module, and its public classes and functions."""
+    """The module, and its public classes and functions; of an overloaded one the one that is written out."""
     tree = _tree(file)
     yield tree
     for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+        named = isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+        if named and not any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list):
             yield node
 
 

@@ -7,7 +7,7 @@ import pytest
 from craftbench.benchmarks.catalogue import PAPERS, declared
 from craftbench.benchmarks.exercise import exercises, same
 from craftbench.core.context import RunContext
-from craftbench.core.task import Feed, MultiTask, UnlearningTask, WatchTime
+from craftbench.core.task import Feed, MultiTask, NextItem, UnlearningTask, WatchTime
 from craftbench.testing import check_runner
 
 # Promises do not depend on how long is trained, nor on how large a network.
@@ -15,6 +15,19 @@ SHORT = {
     UnlearningTask: {"shards": 3, "max_epochs": 15, "shard_epochs": 15},
     WatchTime: {"dim": 4, "hidden": 16, "batch_size": 1024, "max_epochs": 2, "patience": 2, "duration_bins": 10, "min_rows": 100},
     Feed: {"dim": 4, "hidden": 16, "history": 10, "batch_size": 1024, "max_epochs": 2, "patience": 2, "strict": False, "rules": 3},
+    NextItem: {
+        "name": "tiny",
+        "template": "plain",
+        "layers": 1,
+        "width": 16,
+        "vocabulary": 300,
+        "train_rows": 100,
+        "epochs": 0.5,
+        "dim": 8,
+        "max_epochs": 2,
+        "patience": 1,
+        "words": 8,
+    },
     MultiTask: {"dim": 4, "hidden": 16, "batch_size": 1024, "init": "fan_in", "dropout": 0.1, "max_epochs": 2, "patience": 2},
 }
 

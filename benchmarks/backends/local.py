@@ -54,10 +54,8 @@ class LocalBackend:
         os.environ.setdefault("PYTHONHASHSEED", "0")  # a runner that walks through a set of names repeats its digits
 
     def warm(self, modules: Sequence[str]) -> None:
-        """Have the fork server import the house's own; what others' modules do at import is not known to survive a fork."""
-        house = __name__.split(".", maxsplit=1)[0]
-        own = [module for module in modules if module.split(".", maxsplit=1)[0] == house]
-        self._context.set_forkserver_preload([PRELOAD, __name__, *own])
+        """Have the fork server import these once."""
+        self._context.set_forkserver_preload([PRELOAD, __name__, *modules])
 
     def submit(self, ticket: int, job: Job) -> None:
         """Start a worker on `job`."""

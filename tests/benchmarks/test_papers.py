@@ -7,7 +7,7 @@ import pytest
 from craftbench.benchmarks.catalogue import PAPERS, declared
 from craftbench.datasets.catalogue import DATASETS
 
-QUICK = {"ifru": 300, "gradcraft": 310, "dml": 200, "labelcraft": 330}  # core-seconds
+QUICK = {"ifru": 300, "gradcraft": 310, "dml": 200, "labelcraft": 330, "cft": 360}  # core-seconds
 PROFILES = [(paper, name) for paper in PAPERS for name in declared(paper).profiles if name != "paper"]
 LISTS = [(paper, name) for paper in PAPERS for name in declared(paper).profiles]
 
@@ -65,7 +65,13 @@ def test_every_contrast_names_rows_and_tasks_that_a_profile_has(paper):
 @pytest.mark.parametrize(("paper", "name"), LISTS)
 def test_a_stand_in_is_never_called_the_papers_data(paper, name):
     wechat = {"wechat-2021"}
-    papers_own = {"ifru": {"amazon-electronics", "bookcrossing"}, "gradcraft": wechat, "dml": set(), "labelcraft": wechat}[paper]
+    papers_own = {
+        "ifru": {"amazon-electronics", "bookcrossing"},
+        "gradcraft": wechat,
+        "dml": set(),
+        "labelcraft": wechat,
+        "cft": set(),
+    }[paper]
     for task in declared(paper).profiles[name].tasks:
         assert task.dataset in DATASETS
         assert (task.scope == "paper's data") == (task.dataset in papers_own)

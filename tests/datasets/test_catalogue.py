@@ -67,7 +67,7 @@ def test_get_reads_what_is_there_and_mends_what_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     source = LocalPath(_u_data(tmp_path / "raw"), ["u.data"])
-    _catalogue(monkeypatch, ml=replace(_recorded("ml-100k"), sources=(source,), rows=60))
+    _catalogue(monkeypatch, ml=replace(_recorded("ml-100k"), sources=(source,), rows=60, tables=("ratings",)))
     get("ml-100k", tmp_path / "home", said.append)
     said.clear()
     get("ml-100k", tmp_path / "home", said.append)
@@ -79,6 +79,31 @@ def test_get_reads_what_is_there_and_mends_what_is_damaged(
             read("ml-100k", tmp_path / "home")
     get("ml-100k", tmp_path / "home", said.append)
     assert check("ml-100k", tmp_path / "home")["rows"] == {"ratings": 60}
+
+
+def test_get_fetches_anew_what_was_prepared_from_fewer_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    raw = _u_data(tmp_path / "raw")
+    source = LocalPath(raw, ["u.data"], ["u.item"])
+    _catalogue(monkeypatch, ml=replace(_recorded("ml-100k"), rows=60))
+    before = import_path("ml-100k", raw / "u.data", tmp_path / "home", said.append)
+    assert list(before.tables) == ["ratings"]
+    _catalogue(monkeypatch, ml=replace(_recorded("ml-100k"), sources=(LocalPath(tmp_path / "gone", ["u.data"]),), rows=60))
+    assert get("ml-100k", tmp_path / "home", said.append).fingerprint == before.fingerprint, "kept where nothing better is reached"
+    assert "gone does not exist" in said[-1]
+    _catalogue(monkeypatch, ml=replace(_recorded("ml-100k"), sources=(source,), rows=60))
+    (raw / "u.item").write_text("".join(f"{item}|Movie {item} (1990)|01-Jan-1990||{'|0' * 19}\n" for item in range(10)))
+    said.clear()
+    dataset = get("ml-100k", tmp_path / "home", said.append)
+    assert said[0] == "ml-100k was prepared without titles; fetching it anew"
+    assert dataset.titles["title"].tolist() == [f"Movie {item} (1990)" for item in range(10)]
+    assert dataset.ratings.equals(before.ratings)
+    tables = [prepare(each, RequestSpec("flipped", 0.1)) for each in (before, dataset)]
+    assert tables[0].fingerprint == tables[1].fingerprint, "what is prepared of the ratings stays"
+    said.clear()
+    get("ml-100k", tmp_path / "home", said.append)
+    assert said == []
 
 
 def test_no_source_could_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:

@@ -110,6 +110,20 @@ def test_wheel_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert path.read_bytes() == DATA
 
 
+def test_wheel_members_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = {"recbole/a/ml.inter": DATA, "recbole/a/ml.item": b"titles", "recbole/b/ml.item": b"other"}
+    expected = _sha256(_zip(tmp_path / "expected.zip", wheel).read_bytes())
+    _pip(monkeypatch, 0, "", wheel)
+    for name, sha256 in (("good", _sha256(b"titles")), ("bad", _sha256(b"other"))):
+        (tmp_path / name).mkdir()
+        source = WheelMember("recbole", "1.2.1", expected, "recbole/a/ml.inter", _sha256(DATA), (("ml.item", sha256),))
+        if name == "good":
+            assert [path.read_bytes() for path in source.fetch(tmp_path / name, _silent)] == [DATA, b"titles"]
+        else:
+            with pytest.raises(UsageError, match=r"ml\.item has SHA-256"):
+                source.fetch(tmp_path / name, _silent)
+
+
 @pytest.mark.parametrize(("wheel_sha256", "sha256", "name"), [("0" * 64, "", "recbole-1.2.1"), (None, "1" * 64, "ml.inter")])
 def test_wheel_and_member_are_both_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheel_sha256: str | None, sha256: str, name: str

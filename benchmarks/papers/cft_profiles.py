@@ -1,0 +1,118 @@
+"""CFT's tasks and budgets: what each profile compares, with how many seeds and trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ...datasets.sim_titles_worlds import OTHER_WORLDS
+from ..benchmark import Profile, Row
+from ..next_item_task import NextItemSpec
+from .cft_rows import ABLATIONS, CONTROLS, EVERY, FLOOR, FLOORS, IDS, LATER, MAIN, TITLES
+
+SMOKE_TASK = NextItemSpec("sim-titles-small", "simulated", history=5, test_rows=40, decoders=("trie_beam",))
+DECODERS = ("trie_beam", "grounding", "adjusted_grounding")
+SIM = NextItemSpec("sim-titles", "simulated", history=5, decoders=DECODERS)
+ML = NextItemSpec("ml-100k", "real stand-in", "time", history=5)
+SIM_LARGE = replace(SIM, test_rows=2000)
+GRID = tuple(replace(SIM_LARGE, dataset=name, decoders=()) for name in OTHER_WORLDS)
+ML_LARGE = (replace(ML, test_rows=2000, decoders=("trie_beam",)), replace(ML, protocol="leave_one_out", test_rows=2000))
+GAMES = NextItemSpec("amazon-games", "real stand-in", history=5, test_rows=2000, users=5000)
+BIG = tuple(
+    NextItemSpec(name, "real stand-in", "time", test_rows=2000)
+    for name in ("amazon-2018-games", "amazon-2018-cds", "amazon-2018-toys")
+)
+
+LM_ROWS = frozenset(row.key for row in (*TITLES, *CONTROLS, *FLOORS, *LATER, *ABLATIONS) if "lm" in row.runner.requires)
+TINY: dict[str, Any] = {"width": 64, "epochs": 2.0}
+TUNED: dict[str, Any] = {"lr": 7e-3, "epochs": 2.0}
+TINY_SAID = (
+    "the language model is tiny (two layers of 64, its own vocabulary), trained here from nothing: first on titles without "
+    "histories; histories of 5; two epochs at lr .007 for all rows that tune it (the published 1e-4 is a pre-trained model's)"
+)
+SMALLEST: dict[str, Any] = {"width": 16, "epochs": 1.0, "vocabulary": 400}
+FIT_SECONDS = {
+    "*": 12.0,
+    "lm": 8.0,
+    "cft": 16.0,
+    "d3": 1.0,
+    "effect_score": 1.0,
+    "item_popularity": 0.2,
+    "sasrec": 5.0,
+    "gru4rec": 5.0,
+    "ml-100k/sasrec": 16.0,
+    "ml-100k/gru4rec": 20.0,
+    "ml-100k/item_popularity": 0.2,
+}
+
+
+def _with(rows: tuple[Row, ...], lm: dict[str, Any], tuned: dict[str, Any]) -> tuple[Row, ...]:
+    """The rows with one language model, and what all that tune it have in common."""
+    pins = {"lm": lm, **dict.fromkeys(LM_ROWS | {row.key for row in rows if "lm" in row.runner.requires}, tuned)}
+    return tuple(replace(row, pinned={**pins.get(row.key, {}), **row.pinned}) for row in rows)
+
+
+def _unsearched(row: Row) -> Row:
+    """The row at its defaults, which are the published settings where there are any."""
+    spaces = row.runner.Params.spaces()
+    return replace(
+        row, pinned={**{each.name: each.default for each in row.runner.Params.declared() if each.name in spaces}, **row.pinned}
+    )
+
+
+QUICK_SIM = tuple(row if row.key in ("d3", "effect_score") else _unsearched(row) for row in _with((*MAIN, *CONTROLS), TINY, TUNED))
+QUICK_ML = tuple(_unsearched(row) for row in (FLOOR, *IDS))
+
+PROFILES = {
+    "smoke": Profile(
+        name="smoke",
+        tasks=(SMOKE_TASK,),
+        rows={SMOKE_TASK.key: _with((*MAIN, *CONTROLS), SMALLEST, {"lr": 1e-2, "epochs": 1.0})},
+        seeds=2,
+        trials=2,
+        core_seconds=40,
+        differs="a language model of 16 units, one epoch",
+        fit_seconds={"*": 0.5},
+        deadline=60,
+    ),
+    "quick": Profile(
+        name="quick",
+        tasks=(SIM, ML),
+        rows={SIM.key: QUICK_SIM, ML.key: QUICK_ML},
+        seeds=3,
+        trials=3,
+        core_seconds=360,
+        differs=f"{TINY_SAID}; no search but of D3's and the effect score's one number, three seeds",
+        fit_seconds=FIT_SECONDS,
+        deadline=600,
+    ),
+    "standard": Profile(
+        name="standard",
+        tasks=(SIM_LARGE, *GRID, *ML_LARGE, GAMES, *BIG),
+        rows={
+            SIM_LARGE.key: _with(EVERY, TINY, TUNED),
+            **{task.key: _with((*MAIN, *CONTROLS), TINY, TUNED) for task in GRID},
+            **{task.key: _with((*MAIN, *CONTROLS, *FLOORS, *LATER), {"width": 128}, {"lr": 3e-3}) for task in (*ML_LARGE, GAMES)},
+            **{task.key: _with((*MAIN, *CONTROLS), {"width": 128}, {"lr": 3e-3}) for task in BIG},
+        },
+        seeds=10,
+        trials=6,
+        core_seconds=60 * 3600,
+        differs=f"{TINY_SAID}; on recorded titles two layers of 128, lr .003",
+        fit_seconds={**FIT_SECONDS, **{f"{task.dataset}/*": 200.0 for task in (*ML_LARGE, GAMES, *BIG)}},
+        imported={task.dataset: 24 * 3600 for task in (GAMES, *BIG)},
+        recheck=3,
+        tuning_seeds=3,
+        deadline=3600,
+    ),
+    "paper": Profile(
+        name="paper",
+        tasks=BIG,
+        rows={task.key: _with(EVERY, {"name": "smollm2-135m"}, {}) for task in BIG},
+        seeds=5,
+        trials=8,
+        core_seconds=3000 * 3600,
+        fit_seconds={"*": 4 * 3600.0},
+        deadline=48 * 3600,
+    ),
+}
