@@ -14,7 +14,18 @@ from craftbench.testing import check_runner
 SHORT = {
     UnlearningTask: {"shards": 3, "max_epochs": 15, "shard_epochs": 15},
     WatchTime: {"dim": 4, "hidden": 16, "batch_size": 1024, "max_epochs": 2, "patience": 2, "duration_bins": 10, "min_rows": 100},
-    Feed: {"dim": 4, "hidden": 16, "history": 10, "batch_size": 1024, "max_epochs": 2, "patience": 2, "strict": False, "rules": 3},
+    Feed: {
+        "dim": 4,
+        "hidden": 16,
+        "history": 10,
+        "batch_size": 1024,
+        "max_epochs": 2,
+        "patience": 2,
+        "strict": False,
+        "rules": 3,
+        "holdout_users": 8,
+        "holdout_rows": 20,
+    },
     NextItem: {
         "name": "tiny",
         "template": "plain",

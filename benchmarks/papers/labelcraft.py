@@ -80,7 +80,7 @@ TABLES = (
         ("labelcraft", *keys(RELEASED)),
         tasks=BOTH,
         reference="labelcraft",
-        caption="Each of the release's differences alone; its metric stands in table Ax.",
+        caption="Each of the release's differences alone, then all; its metric stands in table Ax.",
     ),
     Table(
         "M",
