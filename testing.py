@@ -171,14 +171,15 @@ def _shape(subject: _Subject) -> str | None:
     """predictions have the names and shape asked"""
     for trial in subject.trials:
         for view in trial.views():
-            found, expected = trial.fit.predictions[view.name], trial.exercise.task.outputs
-            if set(found) != set(expected):
+            task, found = trial.exercise.task, trial.fit.predictions[view.name]
+            expected, shape = task.outputs, task.shape(view)
+            if set(found) - task.further != set(expected):
                 return f"view {view.name!r} of {trial.task_key} has {sorted(found)}, not {sorted(expected)}"
             for name, kind in expected.items():
                 values = found[name]
-                if not isinstance(values, np.ndarray) or (values.shape, values.dtype) != ((view.rows,), np.dtype(kind)):
+                if not isinstance(values, np.ndarray) or (values.shape, values.dtype) != (shape, np.dtype(kind)):
                     seen = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-                    return f"{name!r} of view {view.name!r} is {seen}, not {np.dtype(kind)} ({view.rows},)"
+                    return f"{name!r} of view {view.name!r} is {seen}, not {np.dtype(kind)} {shape}"
     return None
 
 

@@ -39,6 +39,15 @@ class Task:
         """What `predict` yields for each row of a view: name and type."""
         return {"score": np.float32}
 
+    @property
+    def further(self) -> frozenset[str]:
+        """What a row that has it may yield beside."""
+        return frozenset()
+
+    def shape(self, view: View) -> tuple[int, ...]:
+        """Of each output."""
+        return (view.rows,)
+
 
 @dataclass(frozen=True)
 class Interactions:
@@ -231,3 +240,10 @@ class NextItem(Task):
     def items(self) -> int:
         """How many there are, without id 0."""
         return len(self.titles) - 1
+
+    @property
+    def further(self) -> frozenset[str]:
+        return frozenset(("token",))
+
+    def shape(self, view: View) -> tuple[int, ...]:
+        return (view.rows, self.items + 1)
