@@ -48,7 +48,7 @@ class LabelCraftParams(ObjectiveParams):
     """Both levels; what the labeler looks at; and what of it the released code does otherwise, each switchable alone."""
 
     lr: float = real(0.1, low=1e-3, high=1.0, log=True, minimum=0.0, grid=(1e-3, 1e-2, 1e-1), help="eta_1: theta's, and ahead")
-    labeler_lr: float = real(100.0, low=1.0, high=300.0, log=True, minimum=0.0, help="eta_2, of M as a mean over users")
+    labeler_lr: float = real(5.0, low=1.0, high=300.0, log=True, minimum=0.0, help="eta_2, of M as a mean over users")
     optimiser: str = fixed("sgd", options=("sgd", "adam"), help="theta's; adam is not the step that is looked ahead by")
     labeler_optimiser: str = fixed("sgd", options=("sgd", "adam"), help="the labels'; adam is ours")
     meta_every: int = fixed(1, minimum=1, help="the labels take a step in every such batch")
