@@ -3,16 +3,25 @@ logits of responses alone against all of them."""
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from craftbench.core.context import RunContext
+from craftbench.methods.cft import Counterfactual
 from craftbench.models.language.beam import trie_beam
 from craftbench.models.language.labels import label_logits
 from craftbench.models.language.model import LanguageModel
+from craftbench.models.language.params import TuningParams
 from craftbench.models.language.prompts import Template
 from craftbench.models.language.scoring import score_titles
 from craftbench.models.language.tiny import TinySizes, tiny
+from craftbench.models.language.title_loss import CrossEntropy
+from craftbench.models.language.title_rows import TitleRows
 from craftbench.models.language.trie import TitleTrie
+from craftbench.models.language.tuning import Tuning
 
 from .interleave import interleave
 
@@ -157,6 +166,27 @@ def test_beams_at_the_size_of_smollm2(world, ledger):
     }
     race = interleave(f"{TOP} beams, 4 users, 30 layers of 576", steps, rounds=2)
     ledger.add(race, "generate, 10 beams", "trie_beam", target=3.0)
+
+
+def test_a_step_of_cft_against_one_of_bigrec(world, ledger):
+    """Both with AdamW, 64 rows; CFT's counterfactual rows are short and go through the network apart."""
+    x_0 = world.model.tokenizer.prompt(TEMPLATE.counterfactual())
+    rows = TitleRows(world.prompts[:64], [x_0] * 64, [world.responses[row[-1]] for row in world.taken[:64]])
+    losses = {"BIGRec": CrossEntropy(), "CFT": Counterfactual(0.1, 0.25)}
+    tuned = {name: Tuning(copy.deepcopy(world.model), rows, loss, TuningParams(), RunContext(1)) for name, loss in losses.items()}
+    steps = {name: partial(tuning.step, rows) for name, tuning in tuned.items()}
+    race = interleave("a step of 64 rows, 2 layers of 128", steps, rounds=9)
+    ledger.add(race, "CFT", "BIGRec")
+    assert race.ratio("CFT", "BIGRec")[0] <= 1.4
+
+
+def test_memory_of_logits_at_labels(world, ledger):
+    """What the head's output takes at label positions, against at every position; float32, before any gradient."""
+    targets = [world.responses[row[-1]] for row in world.taken[:64]]
+    logits, _, _ = label_logits(world.model, world.prompts[:64], targets)
+    width = max(len(prompt) + len(target) - 1 for prompt, target in zip(world.prompts, targets, strict=False))
+    everywhere = 64 * width * world.model.tokenizer.size
+    ledger.note("logits of 64 rows at label positions, as a share of those everywhere", logits.numel() / everywhere, "", 0.35)
 
 
 def test_seconds_of_label_logits(world, ledger):
