@@ -73,7 +73,8 @@ def compute(job: Job, listener: Callable[[int, float | None], None]) -> Outcome:
     _limit_threads(job.threads)
     started, wall, cpu = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), time.process_time()
     curve: list[tuple[int, float]] = []
-    run = RunContext(job.root, deadline=time.monotonic() + job.deadline, listener=_watch(curve, job.thresholds, listener))
+    listening = _watch(curve, job.thresholds, listener)
+    run = RunContext(job.root, deadline=time.monotonic() + job.deadline, device=_device(job.runner), listener=listening)
     result: dict[str, Any] = {"status": "ok", "reason": "", "traceback": "", "notes": run.notes, "metrics": {}, "curve": curve}
     said, files, timings = io.StringIO(), {}, {}
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -113,6 +114,13 @@ def _limit_threads(threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
+
+
+def _device(runner: type[Runner] | None) -> str:
+    """The GPU for a runner that uses one, where torch is loaded and finds one; else the CPU."""
+    torch = sys.modules.get("torch")
+    usable = runner is not None and runner.accelerated and torch is not None and torch.cuda.is_available()
+    return "cuda" if usable else "cpu"
 
 
 def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[str, bytes]:

@@ -28,7 +28,8 @@ class Runner(ABC):
     name: as on the command line; title: as in the table; task: the kind of task it serves; requires: the names of the runners
     whose fitted cells of the same task and seed it starts from (`run.parent(name)`); Params: its hyperparameters;
     fitted: the class that loads what `fit` saved; reference: the paper it implements; imports: modules of other packages that take
-    seconds to load and survive a fork, so that a backend may load them once for all cells.
+    seconds to load and survive a fork, so that a backend may load them once for all cells; accelerated: whether it uses a GPU where
+    there is one (the record then names it, and digits are not promised).
     """
 
     name: ClassVar[str]
@@ -39,6 +40,7 @@ class Runner(ABC):
     fitted: ClassVar[type[Any]]
     reference: ClassVar[str] = ""
     imports: ClassVar[tuple[str, ...]] = ()
+    accelerated: ClassVar[bool] = False
 
     def cannot(self, task: Any) -> str | None:
         """Why this runner cannot do this task, or None. The reason is shown in the table."""

@@ -67,9 +67,10 @@ class D3(Runner):
     Params = D3Params
     fitted = FittedD3
     imports = IMPORTS
+    accelerated = True
     reference = (
         "Bao et al., Decoding Matters: Addressing Amplification Bias and Homogeneity Issue in Recommendations for LLMs, EMNLP 2024"
     )
 
     def fit(self, task: NextItem, params: D3Params, run: RunContext) -> FittedD3:
-        return FittedD3(run.parent("bigrec"), run.parent("sasrec"), params.guidance)
+        return FittedD3(run.parent("bigrec").to(run.device), run.parent("sasrec"), params.guidance)

@@ -59,7 +59,8 @@ class EffectScore(Runner):
     Params = EffectScoreParams
     fitted = FittedEffectScore
     imports = IMPORTS
+    accelerated = True
     reference = "control of ours: Zhang et al., 2024, arXiv 2410.22809, section 1, as a decoding rule"
 
     def fit(self, task: NextItem, params: EffectScoreParams, run: RunContext) -> FittedEffectScore:
-        return FittedEffectScore(run.parent("bigrec"), params.alpha)
+        return FittedEffectScore(run.parent("bigrec").to(run.device), params.alpha)

@@ -37,6 +37,11 @@ class LanguageParams(Params):
     null: str = fixed("drop", options=("drop", "none_word"), help="the prompt without a history")
     adapter: str = fixed("full", options=("full", "lora"), help="what of the model is tuned")
     rank: int = fixed(8, minimum=1, help="of LoRA")
+    decoder: str = fixed(
+        "exhaustive",
+        options=("exhaustive", "trie_beam"),
+        help="trie_beam: ten beams stand for scores of every title, where the model is too large for these",
+    )
     train_rows: int = fixed(0, minimum=0, help="rows that are tuned on; 0: all")
     layers: int = fixed(2, minimum=1, help="of tiny")
     width: int = fixed(128, minimum=4, help="of tiny")
@@ -54,18 +59,20 @@ class PretrainedLanguageModel(Runner):
     Params = LanguageParams
     fitted = FittedTitles
     imports = IMPORTS
+    accelerated = True
 
     def fit(self, task: NextItem, params: LanguageParams, run: RunContext) -> FittedTitles:
         chosen = ("plain" if params.name == TINY else "alpaca") if params.template == "auto" else params.template
         template = Template(_named(chosen), task.category, "none_word" if params.null == "none_word" else "drop")
         model = _untrained(task, template, params, run) if params.name == TINY else _pretrained(params.name)
+        model.network.to(run.device)
         if params.name == TINY and params.epochs:
             catalogue = Catalogue(template, model.tokenizer, task.titles)
             settings = TuningParams(lr=params.lr, epochs=params.epochs)
             tune(model, *(catalogue.rows(_forgotten(part)) for part in (task.train, task.valid)), CrossEntropy(), settings, run)
         if params.adapter == "lora":
-            model = wrapped(model, Lora(rank=params.rank))
-        return FittedTitles(model, template, task.titles, params.train_rows)
+            model = wrapped(model, Lora(r=params.rank, alpha=2 * params.rank))
+        return FittedTitles(model, template, task.titles, params.train_rows, params.decoder)
 
 
 def _named(name: str) -> Literal["plain", "alpaca", "alpaca_released"]:

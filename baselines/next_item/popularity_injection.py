@@ -68,6 +68,7 @@ class PopularityInjection(Runner):
     Params = PopularityInjectionParams
     fitted = FittedPopularityInjection
     imports = IMPORTS
+    accelerated = True
     reference = "Bao et al., A Bi-Step Grounding Paradigm for LLMs in Recommendation Systems, 2023, arXiv 2308.08434, section 3.3"
 
     def fit(self, task: NextItem, params: PopularityInjectionParams, run: RunContext) -> FittedPopularityInjection:
@@ -75,4 +76,4 @@ class PopularityInjection(Runner):
         low, high = count[1:].min(), count[1:].max()
         popular = (count - low) / max(high - low, np.float32(1))
         popular[0] = 0
-        return FittedPopularityInjection(run.parent("bigrec"), params.gamma, popular)
+        return FittedPopularityInjection(run.parent("bigrec").to(run.device), params.gamma, popular)

@@ -44,7 +44,8 @@ class Prior(Runner):
     requires = ("bigrec",)
     fitted = FittedPrior
     imports = IMPORTS
+    accelerated = True
     reference = "control of ours"
 
     def fit(self, task: NextItem, params: object, run: RunContext) -> FittedPrior:
-        return FittedPrior(run.parent("bigrec"))
+        return FittedPrior(run.parent("bigrec").to(run.device))

@@ -25,6 +25,7 @@ from .scoring import score_titles
 from .title_rows import Catalogue
 from .trie import TitleTrie
 
+EXHAUSTIVE = "exhaustive"
 BEAMS = 10  # of a search within the catalogue, D3's
 ROWS = 256  # whose tables of tokens are held at a time
 
@@ -34,12 +35,19 @@ Guiding = Callable[[TitleTrie, View], Guide]
 
 @dataclass(frozen=True)
 class FittedTitles:
-    """titles: by item id; train_rows: how many rows whoever starts from this model tunes on, 0 for all."""
+    """titles: by item id; train_rows: how many rows whoever starts from this model tunes on, 0 for all; decoder: what stands for
+    the exhaustive one where the model is too large to score every title."""
 
     model: LanguageModel
     template: Template
     titles: tuple[str, ...]
     train_rows: int = 0
+    decoder: str = EXHAUSTIVE
+
+    def to(self, device: str) -> FittedTitles:
+        """Itself, with its network on a device."""
+        self.model.network.to(device)
+        return self
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -59,7 +67,8 @@ class FittedTitles:
     def save(self, folder: Path) -> None:
         """Write the model, and `titles.json`."""
         self.model.save(folder / "model")
-        told = {"template": asdict(self.template), "titles": self.titles, "train_rows": self.train_rows}
+        settings = {"train_rows": self.train_rows, "decoder": self.decoder}
+        told = {"template": asdict(self.template), "titles": self.titles, **settings}
         (folder / "titles.json").write_text(json.dumps(told), encoding="utf-8")
 
     @classmethod
@@ -67,7 +76,7 @@ class FittedTitles:
         """The inverse of `save`: equal predictions, bit for bit."""
         told: dict[str, Any] = json.loads((folder / "titles.json").read_text(encoding="utf-8"))
         model = LanguageModel.load(folder / "model")
-        return cls(model, Template(**told["template"]), tuple(told["titles"]), told["train_rows"])
+        return cls(model, Template(**told["template"]), tuple(told["titles"]), told["train_rows"], told["decoder"])
 
 
 def predicted(titles: FittedTitles, view: View, guiding: Guiding | None = None) -> Predictions:
@@ -79,14 +88,14 @@ def predicted(titles: FittedTitles, view: View, guiding: Guiding | None = None) 
     rows = replace(view, columns={"history": history, "user": np.zeros(len(history), dtype=np.int64)})
     prompts = titles.catalogue.prompts(history)
     guide = None if guiding is None else guiding(titles.catalogue.trie, rows)
-    found: dict[str, NDArray[Any]] = {"score": DECODERS[_decoder(view)](titles, prompts, guide)}
-    if view.name.startswith("tokens"):
+    found: dict[str, NDArray[Any]] = {"score": DECODERS[_decoder(titles, view)](titles, prompts, guide)}
+    if view.name.startswith("tokens") and titles.decoder == EXHAUSTIVE:
         found["token"] = score_titles(titles.model, titles.catalogue.trie, prompts, tokens=True)[1]
     return {name: np.ascontiguousarray(values[place.reshape(-1)]) for name, values in found.items()}
 
 
-def _decoder(view: View) -> str:
-    name = view.decoder or "exhaustive"
+def _decoder(titles: FittedTitles, view: View) -> str:
+    name = titles.decoder if view.decoder in ("", EXHAUSTIVE) else view.decoder
     if name not in DECODERS:
         raise UsageError(f"view {view.name!r} names the decoder {name!r}; known are {', '.join(DECODERS)}")
     return name
@@ -137,7 +146,7 @@ def _grounded(titles: FittedTitles, prompts: list[list[int]], ground: Callable[[
 
 
 DECODERS: dict[str, Callable[[FittedTitles, list[list[int]], Guide | None], Scores]] = {
-    "exhaustive": _exhaustive,
+    EXHAUSTIVE: _exhaustive,
     "trie_beam": _trie_beam,
     "grounding": lambda titles, prompts, _: _grounded(titles, prompts, ground),
     "adjusted_grounding": lambda titles, prompts, _: _grounded(titles, prompts, ground_adjusted),

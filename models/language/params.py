@@ -23,6 +23,7 @@ class TuningParams(Params):
     warmup: int = fixed(20, minimum=0, help="steps until lr is reached")
     weight_decay: float = fixed(0.0, minimum=0.0)
     epochs: float = fixed(3.0, minimum=0.0, help="passes over the rows, at most; a part of one counts")
+    valid_rows: int = fixed(2000, minimum=1, help="validation rows that the epoch is chosen by, at most")
     patience: int = fixed(1, minimum=0, help="epochs without a lower validation loss before it stops")
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ...core.context import RunContext
 from ...core.runner import Runner
@@ -25,6 +28,7 @@ class TunedRunner(Runner):
     Params = TuningParams
     fitted = FittedTitles
     imports = IMPORTS
+    accelerated = True
 
     @abstractmethod
     def loss(self, catalogue: Catalogue, task: NextItem, params: Any) -> TitleLoss:
@@ -35,10 +39,17 @@ class TunedRunner(Runner):
         return None
 
     def fit(self, task: NextItem, params: Any, run: RunContext) -> FittedTitles:
-        start: FittedTitles = run.parent("lm")
+        start: FittedTitles = run.parent("lm").to(run.device)
         model = copy.deepcopy(start.model)
         catalogue = Catalogue(start.template, model.tokenizer, task.titles)
         train = task.train[run.rng("rows").permutation(len(task.train))[: start.train_rows or None]]
         rows = catalogue.rows(train, self.null(params), run.rng("null"))
-        tune(model, rows, catalogue.rows(task.valid), self.loss(catalogue, task, params), params, run)
-        return FittedTitles(model, start.template, task.titles, start.train_rows)
+        tune(
+            model,
+            rows,
+            catalogue.rows(task.valid[np.arange(min(params.valid_rows, len(task.valid)))]),
+            self.loss(catalogue, task, params),
+            params,
+            run,
+        )
+        return replace(start, model=model)

@@ -135,6 +135,23 @@ def test_igd_weighs_tokens_that_the_catalogue_forces_by_beta(task, bigrec):
     assert w[-1] == 0.2  # nothing but the end can follow "Winter Harbour"
 
 
+def test_adapters_and_beams_of_a_large_model_reach_the_rows_that_start_from_it(task, view):
+    run = RunContext(1)
+    lm = PretrainedLanguageModel().fit(
+        task,
+        PretrainedLanguageModel.Params.resolve({**TINY, "adapter": "lora", "rank": 2, "decoder": "trie_beam", "train_rows": 40}),
+        run,
+    )
+    run = RunContext(1, parents={"lm": lm})
+    fitted = BIGRec().fit(task, BIGRec.Params.resolve({"lr": 1e-2, "epochs": 1.0, "batch_size": 20, "valid_rows": 5}), run)
+    trained = {name for name, each in fitted.model.network.named_parameters() if each.requires_grad}
+    assert trained
+    assert all("lora" in name for name in trained)
+    beams, named = (fitted.predict(replace(view, name="tokens", decoder=name)) for name in ("exhaustive", "trie_beam"))
+    np.testing.assert_array_equal(beams["score"], named["score"])
+    assert "token" not in beams
+
+
 def test_an_unknown_decoder_is_named(bigrec, view):
     with pytest.raises(UsageError, match="names the decoder 'magic'"):
         bigrec.predict(replace(view, decoder="magic"))
