@@ -17,6 +17,8 @@ from ..core.statistics import Estimate, smallest_visible, trend
 from .evidence import Evidence, Series, contrast
 from .shapes import THIN, PartFound, VerdictFound
 
+ELSEWHERE = "Not in this profile"
+
 
 @dataclass(frozen=True)
 class _Contrast:
@@ -70,6 +72,8 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     missing, hole = "", evidence.tasks.get(task, {}).get("hole")
     if hole:
         missing = hole["reason"]
+    elif task and task not in evidence.tasks:
+        missing = ELSEWHERE
     elif found is None:
         timed = declared.column.startswith("timing/")
         missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
@@ -100,7 +104,8 @@ def _scope(evidence: Evidence, declared: Contrast, task: str) -> str:
     if declared.column.startswith("timing/"):
         key = declared.column.removeprefix("timing/")
         return next((timing.task.scope for timing in evidence.profile.timings if timing.key == key), "")
-    return evidence.tasks.get(task, {}).get("scope", "")
+    declared_elsewhere = {spec.key: spec.scope for profile in evidence.benchmark.profiles.values() for spec in profile.tasks}
+    return evidence.tasks.get(task, {}).get("scope") or declared_elsewhere.get(task, "")
 
 
 def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contrast], controls: list[_Contrast]) -> VerdictFound:
@@ -138,7 +143,8 @@ def _unrun(evidence: Evidence, tested: list[_Contrast]) -> str:
     names: dict[str, list[str]] = {}
     for each in tested:
         if each.missing:
-            names.setdefault(each.missing, []).append(each.name)
+            where = names.setdefault(each.missing, [])
+            where += {each.task if each.missing == ELSEWHERE else each.name} - set(where)
     holes = {task["hole"]["reason"] for task in evidence.tasks.values() if task.get("hole")}
     said = "; ".join(why if why in holes else f"{why}: {', '.join(where)}" for why, where in names.items())
     return f"{said[:1].upper()}{said[1:]}."

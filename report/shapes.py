@@ -117,6 +117,11 @@ class TableFound:
     absent: tuple[tuple[str, str], ...] = ()
     averages: tuple[Line, ...] = ()
 
+    @property
+    def published(self) -> bool:
+        """Whether any number of it was."""
+        return any(cell.published is not None for block in self.blocks for line in block.lines for cell in line.cells)
+
 
 @dataclass(frozen=True)
 class PartFound:

@@ -146,6 +146,30 @@ def test_what_few_carry_decides_nothing(run_once):
     assert verdict.reason.startswith("Fewer than 100 users or positives carry it: Unlearn - Retrain in AUC-and")
 
 
+def test_a_row_that_does_not_exceed_the_floor_carries_no_verdict(run_once):
+    contrasts = (Contrast("unlearn", "original", "test/auc", "ml/mf/flip-10"),)
+    low = judged(run_once, form="greater", margin=0.0, controls=(), contrasts=contrasts, above=("popular", "test/auc"))
+    assert (low.word, low.reason) == (
+        "not run",
+        "Original not above Popular on ml/mf/flip-10: Unlearn - Original in AUC on ml/mf/flip-10.",
+    )
+    enough = judged(run_once, form="greater", margin=0.0, controls=(), contrasts=contrasts, above=("placebo", "test/auc"))
+    assert enough.word == "supported"
+
+
+def test_a_task_of_another_profile_is_judged_in_its_own_scope_alone(run_once):
+    elsewhere = dataclasses.replace(run_once.benchmark.profiles["standard"].tasks[0], key="games/x", scope="tiny model")
+    standard = dataclasses.replace(run_once.benchmark.profiles["standard"], tasks=(elsewhere,))
+    claim = next(each for each in run_once.benchmark.claims if each.id == "C1")
+    contrasts = tuple(Contrast("unlearn", "original", "test/auc", task) for task in ("ml/mf/flip-10", "games/x"))
+    claim = dataclasses.replace(claim, form="greater", margin=0.0, controls=(), contrasts=contrasts)
+    profiles = {**run_once.benchmark.profiles, "standard": standard}
+    changed = dataclasses.replace(run_once.benchmark, claims=(claim,), profiles=profiles)
+    one, other = findings(changed, run_once.store, "quick").verdicts
+    assert (one.scope, one.word) == ("paper's data", "supported")
+    assert (other.scope, other.word, other.reason) == ("tiny model", "not run", "Not in this profile: games/x.")
+
+
 def test_a_trend_is_the_slope_over_the_number_in_the_label_that_differs(run_once, found):
     differences = []
     for block in (1, 0):  # 2 % and 10 % flipped
