@@ -72,8 +72,8 @@ class TaskSpec(ABC):
         """The metrics of a final cell that look at several views at once."""
         return ()
 
-    def draw(self, folder: Path, view: View, predictions: Predictions) -> Sequence[Curve]:
-        """What figures may show of a final cell's predictions of one view."""
+    def draw(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Curve]:
+        """What figures may show of a final cell's predictions, by view."""
         return ()
 
     def keeps(self, view: str) -> bool:

@@ -38,6 +38,10 @@ SHORT = {
         "max_epochs": 2,
         "patience": 1,
         "words": 8,
+        "valid_rows": 50,
+        "lr": 0.01,
+        "lam": 0.1,
+        "beta": 0.5,
     },
     MultiTask: {"dim": 4, "hidden": 16, "batch_size": 1024, "init": "fan_in", "dropout": 0.1, "max_epochs": 2, "patience": 2},
 }

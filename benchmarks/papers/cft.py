@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmark import Benchmark, Claim, Column, Contrast, Figure, Table
+from ..benchmark import Benchmark, Claim, Column, Contrast, Curves, Figure, Table
 from ..history_use import POSITIONS
 from ..next_item_task import CUTS
 from ..rows import keys
@@ -117,6 +117,21 @@ TABLES = (
 )
 
 FIGURES = (
+    Curves(
+        "F3",
+        "What the history changes along the title that is taken next",
+        {"effect": "log p_h - log p_0 [nats]"},
+        ("bigrec", "cft"),
+        "token, or word",
+        caption="Why the paper's weights fall: by tokens; in a simulated world also by words, beside the truth.",
+    ),
+    Curves(
+        "F4c",
+        "How popular the ten best items are",
+        {"popular": "share"},
+        ("sasrec", "bigrec", "cft"),
+        "fifth of the items, by train counts (5: taken most often)",
+    ),
     Figure(
         "F1",
         "The weight of the counterfactual loss",

@@ -32,8 +32,8 @@ class Drawn(Descent):
 
 
 class Viewed(Lines):
-    def draw(self, folder: Path, view: Any, predictions: Any) -> list[Curve]:
-        return [Curve.of("scores", view.name, range(view.rows), predictions["score"])]
+    def draw(self, folder: Path, predictions: Any) -> list[Curve]:
+        return [Curve.of("scores", name, range(len(found["score"])), found["score"]) for name, found in predictions.items()]
 
 
 def left_by(tmp_path: Path, runner: type[Descent], task: Lines, kind: Any = "final") -> dict[str, bytes]:
