@@ -81,7 +81,8 @@ def _named(name: str) -> Literal["plain", "alpaca", "alpaca_released"]:
 
 def _untrained(task: NextItem, template: Template, params: LanguageParams, run: RunContext) -> LanguageModel:
     texts = [template.factual(task.titles[1:11]), template.counterfactual(), *map(template.response, task.titles[1:])]
-    return tiny(texts, TinySizes(layers=params.layers, width=params.width, vocabulary=params.vocabulary), run.seed("init"))
+    sizes = TinySizes(params.layers, params.width, feed_forward=2 * params.width, vocabulary=params.vocabulary)
+    return tiny(texts, sizes, run.seed("init"))
 
 
 def _pretrained(name: str) -> LanguageModel:
