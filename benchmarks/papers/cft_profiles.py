@@ -14,7 +14,7 @@ SMOKE_TASK = NextItemSpec("sim-titles-small", "simulated", history=5, test_rows=
 DECODERS = ("trie_beam", "grounding", "adjusted_grounding")
 SIM = NextItemSpec("sim-titles", "simulated", history=5, decoders=DECODERS[:1])
 ML = NextItemSpec("ml-100k", "real stand-in", "time", history=5)
-SIM_LARGE = replace(SIM, test_rows=1000, decoders=DECODERS)
+SIM_LARGE = replace(SIM, test_rows=500, decoders=DECODERS)
 GRID = tuple(replace(SIM_LARGE, dataset=name, decoders=()) for name in OTHER_WORLDS)
 ML_LARGE = (replace(ML, test_rows=2000, decoders=("trie_beam",)), replace(ML, protocol="leave_one_out", test_rows=2000))
 FEW = NextItemSpec("ml-100k", "real stand-in", "time", history=5, test_rows=40)
