@@ -26,7 +26,7 @@ from .history_use import averaged
 
 CUTS = (1, 3, 5, 10, 20, 50)
 OBJECTIVE = 10
-EFFECTS = {"effect": "tokens", "word": "words", "truth_word": "words, truth"}
+EFFECTS = {"effect": "effect", "words": "word"}  # lines, and what they are made of
 EXHAUSTIVE = "exhaustive"
 TOKEN_ROWS = 100  # of test whose every token is looked at
 UNTITLED = "was prepared without titles, which the next item is named by"
@@ -122,15 +122,13 @@ class NextItemSpec(TaskSpec):
         return list(history_use.measures(views, predictions, target, WORLDS.get(self.dataset)))
 
     def draw(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Curve]:
-        """Lines "effect", of the history on the T-th token of the title taken next, in a simulated world also on its T-th word and
-        truly; and "popular", the share of each bin of popularity among the ten best items, and in the histories."""
+        """Lines "effect", of the history on the T-th token of the title taken next; "words", in a simulated world on its T-th word;
+        and "popular", the share of each bin of popularity among the ten best items."""
         measured = {each.metric: each.value for each in self.compare(folder, predictions)}
-        found = [_line("effect", series, name, measured) for name, series in EFFECTS.items() if f"{name}_1" in measured]
+        found = [_line(name, metric, measured) for name, metric in EFFECTS.items() if f"{metric}_1" in measured]
         tables = sequences.read_open(folder)
         shown = bin_shares(predictions["test"]["score"], _bins(tables), [OBJECTIVE])[:, 0].mean(axis=0)
-        taken = [tables.facts[f"history_bin_{place + 1}"] for place in range(BINS)]
-        bins = np.arange(1, BINS + 1)
-        return [*found, Curve.of("popular", "best ten", bins, shown), Curve.of("popular", "histories", bins, taken)]
+        return [*found, Curve.of("popular", "", np.arange(1, BINS + 1), shown)]
 
     def _loaded(self, data_home: Path) -> Dataset:
         dataset = load(self.dataset, data_home)
@@ -148,9 +146,9 @@ class NextItemSpec(TaskSpec):
         return found
 
 
-def _line(name: str, series: str, metric: str, measured: Mapping[str, float]) -> Curve:
+def _line(name: str, metric: str, measured: Mapping[str, float]) -> Curve:
     places = [place for place in range(1, history_use.POSITIONS + 1) if f"{metric}_{place}" in measured]
-    return Curve.of(name, series, places, [measured[f"{metric}_{place}"] for place in places])
+    return Curve.of(name, "", places, [measured[f"{metric}_{place}"] for place in places])
 
 
 def _view(name: str, user: NDArray[np.int64], history: NDArray[np.int64], decoder: str = EXHAUSTIVE) -> View:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics as middle
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from ..benchmarks.benchmark import Column, Table
+from ..benchmarks.store import Record
 from ..core.statistics import Estimate, holm, ratio, summary, two_sided
 from .agreement import agreements
 from .evidence import Evidence, Series, contrast, estimate
@@ -69,7 +71,7 @@ def _declared(evidence: Evidence, row: str) -> dict[str, Any]:
 def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column, known: dict[str, Published]) -> Cell:
     series, dataset = evidence.series(task, row, column.key), evidence.tasks[task]["dataset"]
     found = estimate(series)
-    status, reason, command = _standing(evidence, task, row, series)
+    status, reason, command = _standing(evidence, task, row, column, series)
     cell = Cell(
         *(table.id, dataset, task, row, column.key, column.unit, status),
         reason=reason,
@@ -96,7 +98,17 @@ def _known(values: Published, table: str, task: str, dataset: str, row: str, col
     return next((values[place] for place in places if place in values), None)
 
 
-def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[str, str, str]:
+def _view_of(column: Column) -> str:
+    return column.key.partition("/")[0]
+
+
+def _views(records: Iterable[Record]) -> set[str]:
+    """The views that were measured in all of them, and what a column may name beside."""
+    measured = [{name.partition("/")[0] for name in record["result"]["metrics"]} for record in records]
+    return set.intersection(*measured) | {"note", "time", "timing"}
+
+
+def _standing(evidence: Evidence, task: str, row: str, column: Column, series: Series) -> tuple[str, str, str]:
     """(status, why something is missing, the command that fills it)."""
     line, hole = evidence.lines.get((task, row)), evidence.tasks[task].get("hole")
     if hole:
@@ -112,6 +124,8 @@ def _standing(evidence: Evidence, task: str, row: str, series: Series) -> tuple[
     records = [record for path in missing if (record := evidence.record(path)) is not None]
     ended = [record["result"] for record in records if record["result"]["status"] != "ok"]
     status = ended[0]["status"] if ended else "hole"
+    if records and not ended and type(column) is Column and _view_of(column) not in _views(records):
+        return status, "not in this profile", ""
     reason = (
         ended[0]["reason"]
         if ended

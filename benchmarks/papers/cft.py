@@ -112,7 +112,7 @@ TABLES = (
         "L",
         "How tuning went",
         (_note("best_epoch", "best epoch", 1), _note("valid_loss", "validation loss")),
-        (*keys(TITLES), *keys(ABLATIONS)),
+        ("lm", "bigrec", "pos", "cft", *keys(ABLATIONS)),
     ),
 )
 
@@ -120,17 +120,18 @@ FIGURES = (
     Curves(
         "F3",
         "What the history changes along the title that is taken next",
-        {"effect": "log p_h - log p_0 [nats]"},
-        ("bigrec", "cft"),
-        "token, or word",
-        caption="Why the paper's weights fall: by tokens; in a simulated world also by words, beside the truth.",
+        {"effect": "log p_h - log p_0 of a token [nats]", "words": "of a word [nats]"},
+        ("bigrec", "pos", "cft"),
+        "place in the title",
+        caption="The paper's reason for weights that fall. Words in simulated worlds alone; the truth stands in table Ut.",
     ),
     Curves(
         "F4c",
         "How popular the ten best items are",
         {"popular": "share"},
         ("sasrec", "bigrec", "cft"),
-        "fifth of the items, by train counts (5: taken most often)",
+        "fifth of the items",
+        caption="By train counts; the fifth is taken most often. The shares in the histories stand among the data.",
     ),
     Figure(
         "F1",
