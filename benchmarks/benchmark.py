@@ -72,8 +72,8 @@ class TaskSpec(ABC):
         """The metrics of a final cell that look at several views at once."""
         return ()
 
-    def draw(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Curve]:
-        """What figures may show of a final cell's predictions, by view."""
+    def draw(self, folder: Path, predictions: Mapping[str, Predictions], measured: Mapping[str, float]) -> Sequence[Curve]:
+        """What figures may show of a final cell: of its predictions, by view, and of what was measured, by "view/metric"."""
         return ()
 
     def keeps(self, view: str) -> bool:

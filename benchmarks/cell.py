@@ -147,7 +147,7 @@ def _fit_and_measure(job: Job, run: RunContext, result: dict[str, Any]) -> dict[
         stored = {view.name: job.task.kept(job.folder, view, predictions[view.name]) for view in keeping}
         kept = {f"{name}/{key}": np.ascontiguousarray(value) for name, found in stored.items() for key, value in found.items()}
         files["predictions.safetensors"] = to_safetensors(kept)
-        drawn = list(job.task.draw(job.folder, predictions))
+        drawn = list(job.task.draw(job.folder, predictions, result["metrics"]))
         drawn += fitted.to_draw() if isinstance(fitted, Drawable) else []
         files |= {kept_curves.FILE: kept_curves.to_bytes(drawn)} if drawn else {}
     return files

@@ -96,7 +96,7 @@ class FeedSpec(TaskSpec):
         shown = _read(folder).tables.shown[view]
         return {"user": shown.user, "duration": shown.duration}
 
-    def draw(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Curve]:
+    def draw(self, folder: Path, predictions: Mapping[str, Predictions], measured: Mapping[str, float]) -> Sequence[Curve]:
         """Of test, "durations": the share of the lists' videos in bins of 50 s of their duration."""
         known = self.known(folder, "test")
         shares = durations(known["duration"], Lists(predictions["test"]["score"], known["user"], self.length).share)

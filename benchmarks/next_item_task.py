@@ -26,7 +26,7 @@ from .history_use import averaged
 
 CUTS = (1, 3, 5, 10, 20, 50)
 OBJECTIVE = 10
-EFFECTS = {"effect": "effect", "words": "word"}  # lines, and what they are made of
+EFFECTS = {"effect": f"{history_use.VIEW}/effect", "words": f"{history_use.VIEW}/word"}  # lines, and what they are made of
 EXHAUSTIVE = "exhaustive"
 TOKEN_ROWS = 100  # of test whose every token is looked at
 UNTITLED = "was prepared without titles, which the next item is named by"
@@ -121,10 +121,9 @@ class NextItemSpec(TaskSpec):
         target = sequences.read_hidden(folder)
         return list(history_use.measures(views, predictions, target, WORLDS.get(self.dataset)))
 
-    def draw(self, folder: Path, predictions: Mapping[str, Predictions]) -> Sequence[Curve]:
+    def draw(self, folder: Path, predictions: Mapping[str, Predictions], measured: Mapping[str, float]) -> Sequence[Curve]:
         """Lines "effect", of the history on the T-th token of the title taken next; "words", in a simulated world on its T-th word;
         and "popular", the share of each bin of popularity among the ten best items."""
-        measured = {each.metric: each.value for each in self.compare(folder, predictions)}
         found = [_line(name, metric, measured) for name, metric in EFFECTS.items() if f"{metric}_1" in measured]
         tables = sequences.read_open(folder)
         shown = bin_shares(predictions["test"]["score"], _bins(tables), [OBJECTIVE])[:, 0].mean(axis=0)

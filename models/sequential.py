@@ -6,6 +6,7 @@ item by <state, its output vector>. A network with P = L is trained on every pos
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ class GRU(nn.GRU):
         pass
 
 
-class SequenceNetwork(nn.Module):
+class SequenceNetwork(nn.Module, ABC):
     """An item table (items + 1, d), whose row 0 is no item and stays 0, below whatever a subclass puts over it.
 
     every_position: whether P = L; items: without id 0; length: L, the latest items that are looked at; dropout: share of units;
@@ -57,9 +58,9 @@ class SequenceNetwork(nn.Module):
                 parameter.zero_()
         self.table[0] = 0
 
+    @abstractmethod
     def states(self, history: Tensor) -> Tensor:
         """(B, P, d) of a history (B, L)."""
-        raise NotImplementedError
 
     def logits(self, states: Tensor) -> Tensor:
         """(..., items + 1) of states (..., d); here the table scores what it embeds, and id 0 has the logit 0."""

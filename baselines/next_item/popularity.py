@@ -21,8 +21,8 @@ class FittedItemPopularity:
         self.count = count
 
     def predict(self, view: View) -> Predictions:
-        """{score: float32 (rows, items + 1)}, every row the same."""
-        return {"score": np.tile(self.count, (view.rows, 1))}
+        """{score: float32 (rows, items + 1)}, log(1 + count) in every row, whose softmax is a distribution."""
+        return {"score": np.tile(np.log1p(self.count), (view.rows, 1))}
 
     def save(self, folder: Path) -> None:
         """Write `popularity.safetensors`."""

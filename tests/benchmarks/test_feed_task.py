@@ -76,7 +76,7 @@ def test_what_a_runner_is_given(folder, views):
 
 def test_durations_of_the_lists_are_drawn(folder, views):
     score = _score(views["test"].rows)
-    (curve,) = SIMULATED.draw(folder, {"test": {"score": score}})
+    (curve,) = SIMULATED.draw(folder, {"test": {"score": score}}, {})
     rows = pd.DataFrame({"user": views["test"].columns["user"], "duration": views["test"].columns["seconds_long"], "score": score})
     enough = rows[rows.groupby("user")["user"].transform("size") >= 2 * K]
     best = enough.sort_values("score", ascending=False).groupby("user").head(K)

@@ -32,7 +32,7 @@ class Drawn(Descent):
 
 
 class Viewed(Lines):
-    def draw(self, folder: Path, predictions: Any) -> list[Curve]:
+    def draw(self, folder: Path, predictions: Any, measured: Any) -> list[Curve]:
         return [Curve.of("scores", name, range(len(found["score"])), found["score"]) for name, found in predictions.items()]
 
 

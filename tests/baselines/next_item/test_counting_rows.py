@@ -64,7 +64,11 @@ def test_popularity(task, test_rows):
     score = scores(ItemPopularity, task, test_rows.history)
     count = pd.Series(task.train.target).value_counts()
     assert (score.shape, score.dtype) == ((len(test_rows), task.items + 1), np.float32)
-    assert {i: score[0, i] for i in count.index} == count.to_dict()
+    np.testing.assert_allclose([score[0, i] for i in count.index], np.log(1 + count.to_numpy()), rtol=1e-6)
+    share = np.exp(score[0, 1:])
+    np.testing.assert_allclose(
+        share / share.sum(), (1 + count.reindex(range(1, task.items + 1), fill_value=0)) / (len(task.train) + task.items), rtol=1e-5
+    )
     assert (score == score[0]).all()
     assert score[0, 0] == 0
 
