@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -54,8 +55,17 @@ class LocalBackend:
         os.environ.setdefault("PYTHONHASHSEED", "0")  # a runner that walks through a set of names repeats its digits
 
     def warm(self, modules: Sequence[str]) -> None:
-        """Have the fork server import these once."""
+        """Start the fork server, which imports these once.
+
+        It is born with interrupts blocked, and so is every worker, from its first instruction: the driver decides what they mean.
+        """
         self._context.set_forkserver_preload([PRELOAD, __name__, *modules])
+        resource_tracker.ensure_running()  # by itself, for it unblocks interrupts when it has started
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def submit(self, ticket: int, job: Job) -> None:
         """Start a worker on `job`."""
@@ -172,7 +182,6 @@ def _work(job: Job, send: Connection, breath: Connection) -> None:
     """A worker's life: one cell."""
     gc.freeze()  # what the fork server had imported stays; walking through it would copy its pages
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interrupt means
     threading.Thread(target=_end_with_driver, args=(breath,), daemon=True).start()
     told = 0.0
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from craftbench.benchmarks import store as store_module
+from craftbench.benchmarks.backends.local import LocalBackend
 from craftbench.benchmarks.benchmark import Row
 from craftbench.benchmarks.store import FORMAT, Store, seal
 from craftbench.core.errors import UsageError
@@ -53,6 +57,22 @@ def test_a_key_press_that_reaches_the_whole_group_ends_no_worker_early(tmp_path:
     assert code == 130
     assert "Traceback" not in said
     assert all(record["provenance"]["attempts"] == 1 for record in records(store).values())
+
+
+def _tell_blocked(pipe: Connection) -> None:
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def test_a_worker_is_deaf_to_a_key_press_from_its_first_instruction() -> None:
+    forkserver._forkserver._stop()  # one that another test left may have been started by another hand
+    LocalBackend(1, 4000).warm(())
+    context = multiprocessing.get_context("forkserver")
+    hear, tell = context.Pipe(duplex=False)
+    process = context.Process(target=_tell_blocked, args=(tell,))
+    process.start()
+    assert hear.recv()
+    process.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @contextmanager
