@@ -10,7 +10,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from craftbench.benchmarks.backends.local import LocalBackend
 from craftbench.benchmarks.benchmark import Row
 from craftbench.benchmarks.store import FORMAT, Store, seal
 from craftbench.core.errors import UsageError
-from toybench import ROWS, Lines, Zero, toy
+from toybench import ROWS, Lines, Zero, tell_blocked, toy
 from toyhouse import Process, drive, plan, recorded, records, results, wait_until
 
 
@@ -59,17 +58,14 @@ def test_a_key_press_that_reaches_the_whole_group_ends_no_worker_early(tmp_path:
     assert all(record["provenance"]["attempts"] == 1 for record in records(store).values())
 
 
-def _tell_blocked(pipe: Connection) -> None:
-    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-
-
 def test_a_worker_is_deaf_to_a_key_press_from_its_first_instruction() -> None:
     forkserver._forkserver._stop()  # one that another test left may have been started by another hand
     LocalBackend(1, 4000).warm(())
     context = multiprocessing.get_context("forkserver")
     hear, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_tell_blocked, args=(tell,))
+    process = context.Process(target=tell_blocked, args=(tell,))
     process.start()
+    tell.close()
     assert hear.recv()
     process.join()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
@@ -258,3 +259,8 @@ def toy(rows: Sequence[Row] = ROWS, tasks: Sequence[Lines] = TASKS, **profile: A
         timings = (Timing("ticks", "Ticks", tasks[0], f"{__name__}:ticks"),)
     made = replace(given, timings=timings, **profile)
     return Benchmark("toy", "Toy", "Nobody", {"smoke": made}, (), (), (), objective="valid/fit")
+
+
+def tell_blocked(pipe: Connection) -> None:
+    """Whether this process is deaf to a key press, without having done anything about it."""
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))

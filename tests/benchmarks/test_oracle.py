@@ -1,7 +1,5 @@
 """Test labels are out of reach: of what is handed to a runner, and of everything in a worker's memory."""
 
-import gc
-import os
 import sys
 from multiprocessing import forkserver
 
@@ -10,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from craftbench.benchmarks.exercise import exercises, holds_any
-from craftbench.core.runner import Runner
 from craftbench.core.task import UnlearningTask, View
 from craftbench.testing import reachable
+from toyspy import Spy
 
 
 def test_reach_goes_through_attributes_closures_views_and_gc():
@@ -39,22 +37,6 @@ def test_labels_are_known_in_any_dress():
         assert holds_any(hidden, views, [dress])
     assert not holds_any(hidden, views, [labels[::-1], labels[:-1], torch.zeros(7), "1001101"])
     assert not holds_any([pd.DataFrame({"user": np.arange(7)})], views, [np.arange(7)])  # what a view shows is not hidden
-
-
-class Constant:
-    def predict(self, view):
-        return {"score": view.columns["item"].astype(np.float32)}
-
-
-class Spy(Runner):
-    """Looks at everything in its process's memory, and keeps every long column that it finds."""
-
-    name, title, task, fitted = "spy", "Spy", UnlearningTask, Constant
-
-    def fit(self, task, params, run):
-        arrays = (each for each in reachable(*gc.get_objects()) if issubclass(type(each), np.ndarray | torch.Tensor))
-        np.savez(os.environ["SPY_FILE"], *[np.asarray(each) for each in arrays if each.ndim == 1 and len(each) > 500])
-        return Constant()
 
 
 @pytest.mark.slow
