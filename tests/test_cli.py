@@ -10,6 +10,7 @@ import textwrap
 import pytest
 import typer
 from craftbench import cli
+from craftbench.commands import running
 
 SMOKE = ("--profile", "smoke", "--seeds", "1", "--trials", "1")
 FAST = ("ifru", *SMOKE, "--runner", "popularity", "--jobs", "1")  # rows without parents, fitted in milliseconds
@@ -192,7 +193,7 @@ def test_an_interrupt_leaves_with_130(craftbench, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", interrupted)
+    monkeypatch.setattr(running, "_run", interrupted)
     assert craftbench("run", *FAST)[0] == 130
 
 
