@@ -17,7 +17,7 @@ PINNED := -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 # What goes into the wheel. Folders are listed too, so that a deleted file counts as a change.
-SOURCES := pyproject.toml README.md LICENSE $(wildcard *.py) $(shell find core datasets models methods baselines benchmarks report \
+SOURCES := pyproject.toml README.md LICENSE $(wildcard *.py) $(shell find commands core datasets models methods baselines benchmarks report \
 	results/published results/reference -not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 
 .DEFAULT_GOAL := help

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = ("core", "datasets", "models", "methods", "baselines", "benchmarks", "report")
+ROOMS = ("commands", "core", "datasets", "models", "methods", "baselines", "benchmarks", "report")
 DOCUMENTED = ("core", "datasets", "models", "methods", "testing.py")
 HOUSE = sorted([*ROOT.glob("*.py"), *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
