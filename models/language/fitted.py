@@ -18,16 +18,17 @@ from ...core.errors import UsageError
 from ...core.task import Predictions, View
 from .beam import trie_beam
 from .grounding import FreeBeams, ground, ground_adjusted, title_embeddings
-from .guide import Guide, edges_of
+from .guide import Guide
 from .model import LanguageModel
 from .prompts import Template
-from .scoring import score_titles
+from .recall import Recall
+from .scoring import sums, token_table
 from .title_rows import Catalogue
 from .trie import TitleTrie
 
 EXHAUSTIVE = "exhaustive"
 BEAMS = 10  # of a search within the catalogue, D3's
-ROWS = 256  # whose tables of tokens are held at a time
+ROWS = 256  # scored at a time
 
 Scores = NDArray[np.float32]
 Guiding = Callable[[TitleTrie, View], Guide]
@@ -53,16 +54,17 @@ class FittedTitles:
     def catalogue(self) -> Catalogue:
         return Catalogue(self.template, self.model.tokenizer, self.titles)
 
+    @cached_property
+    def recall(self) -> Recall:
+        return Recall(self.model, self.catalogue.trie)
+
     def predict(self, view: View) -> Predictions:
         """{score: float32 (rows, items + 1)}, and in views of tokens {token: float32 (rows, items + 1, longest)}."""
         return predicted(self, view)
 
     def prior_edges(self) -> Scores:
         """(n,), log p(v | x_0) of each node of the trie: what the model expects without a history."""
-        return self._edges([self.catalogue.without_history()])[0]
-
-    def _edges(self, prompts: list[list[int]]) -> Scores:
-        return edges_of(self.catalogue.trie, score_titles(self.model, self.catalogue.trie, prompts, tokens=True)[1])
+        return self.recall.edges([self.catalogue.without_history()])[0]
 
     def save(self, folder: Path) -> None:
         """Write the model, and `titles.json`."""
@@ -90,7 +92,7 @@ def predicted(titles: FittedTitles, view: View, guiding: Guiding | None = None) 
     guide = None if guiding is None else guiding(titles.catalogue.trie, rows)
     found: dict[str, NDArray[Any]] = {"score": DECODERS[_decoder(titles, view)](titles, prompts, guide)}
     if view.name.startswith("tokens") and titles.decoder == EXHAUSTIVE:
-        found["token"] = score_titles(titles.model, titles.catalogue.trie, prompts, tokens=True)[1]
+        found["token"] = token_table(titles.catalogue.trie, titles.recall.edges(prompts))
     return {name: np.ascontiguousarray(values[place.reshape(-1)]) for name, values in found.items()}
 
 
@@ -104,16 +106,15 @@ def _decoder(titles: FittedTitles, view: View) -> str:
 def _exhaustive(titles: FittedTitles, prompts: list[list[int]], guide: Guide | None) -> Scores:
     """Every title's score, exactly."""
     trie = titles.catalogue.trie
-    if guide is None:
-        return score_titles(titles.model, trie, prompts)
-    scale, bonus = (np.broadcast_to(each, (len(prompts), len(trie))) for each in (guide.scale, guide.bonus))
     parts: list[Scores] = []
     for start in range(0, len(prompts), ROWS):
         rows = slice(start, start + ROWS)
-        edges = edges_of(trie, score_titles(titles.model, trie, prompts[rows], tokens=True)[1])
-        parts.append(trie.sums(scale[rows] * edges + bonus[rows])[:, trie.leaf])
-    scores = np.concatenate(parts)
-    return np.concatenate([scores.min(axis=1, keepdims=True) - 1, scores], axis=1)
+        edges = titles.recall.edges(prompts[rows])
+        if guide is not None:
+            scale, bonus = (np.broadcast_to(each, (len(prompts), len(trie)))[rows] for each in (guide.scale, guide.bonus))
+            edges = scale * edges + bonus
+        parts.append(sums(trie, edges))
+    return np.concatenate(parts)
 
 
 def _trie_beam(titles: FittedTitles, prompts: list[list[int]], guide: Guide | None) -> Scores:

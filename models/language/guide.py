@@ -30,14 +30,6 @@ class Guide:
         return cls(np.ones(len(trie), dtype=np.float32), np.zeros(len(trie), dtype=np.float32))
 
 
-def edges_of(trie: TitleTrie, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, n), the log-probability of each node from the table (N, I + 1, longest) of titles' tokens; 0 for the root."""
-    found = np.zeros((len(tokens), len(trie)), dtype=np.float32)
-    told = trie.paths >= 0
-    found[:, trie.paths[told]] = tokens[:, 1:][:, told]
-    return found
-
-
 def log_shares(trie: TitleTrie, weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, n), log q(v): the items' weights (N, I + 1) below each node, as a share of those below its parent.
 

@@ -45,7 +45,6 @@ def score_titles(
 def score_titles(
     model: LanguageModel, trie: TitleTrie, prompts: Sequence[Sequence[int]], *, allowed_only: bool = False, tokens: Literal[True]
 ) -> tuple[Scores, Scores]: ...
-@torch.no_grad()
 def score_titles(
     model: LanguageModel, trie: TitleTrie, prompts: Sequence[Sequence[int]], *, allowed_only: bool = False, tokens: bool = False
 ) -> Scores | tuple[Scores, Scores]:
@@ -57,6 +56,16 @@ def score_titles(
     1 behind a title's end and for id 0. Raises UsageError for a prompt that leaves no room for the longest title in the model's
     context, FloatingPointError naming the first prompt after which a logit is not finite.
     """
+    edges = title_edges(model, trie, prompts, allowed_only=allowed_only)
+    return (sums(trie, edges), token_table(trie, edges)) if tokens else sums(trie, edges)
+
+
+@torch.no_grad()
+def title_edges(model: LanguageModel, trie: TitleTrie, prompts: Sequence[Sequence[int]], *, allowed_only: bool = False) -> Scores:
+    """(N, n), the log-probability of each node's token after each prompt and the node's ancestors; 0 for the root.
+
+    allowed_only and what it raises: see `score_titles`.
+    """
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     model.check_length(lengths + (lengths > 0) * (trie.longest - 1))
     edges = np.empty((len(prompts), len(trie)), dtype=model.precision)
@@ -64,9 +73,20 @@ def score_titles(
     for rows in batches(lengths, max(1, TOKENS // CHUNK)):
         edges[rows] = _edges(model, trie, [prompts[row] for row in rows], chunks, allowed_only)
     _check_finite(edges)
+    return edges
+
+
+def sums(trie: TitleTrie, edges: Scores) -> Scores:
+    """(N, I + 1) from `title_edges`: each title's score; id 0 gets 1 less than the row's least."""
     scores = trie.sums(edges)[:, trie.leaf]
-    scores = np.concatenate([scores.min(axis=1, keepdims=True) - 1, scores], axis=1)
-    return (scores, _token_table(trie, edges)) if tokens else scores
+    return np.concatenate([scores.min(axis=1, keepdims=True) - 1, scores], axis=1)
+
+
+def token_table(trie: TitleTrie, edges: Scores) -> Scores:
+    """(N, I + 1, longest) from `title_edges`: the log-probability of each token of each title, 1 where there is no token."""
+    found = np.ones((len(edges), trie.items + 1, trie.longest), dtype=edges.dtype)
+    found[:, 1:][:, trie.paths >= 0] = edges[:, trie.paths[trie.paths >= 0]]
+    return found
 
 
 def prior_scores(model: LanguageModel, trie: TitleTrie, prompt: Sequence[int]) -> Scores:
@@ -143,10 +163,3 @@ def _check_finite(edges: Scores) -> None:
         raise FloatingPointError(
             f"a logit after the prompt of row {bad[0]} is not finite: training diverged, or the weights are damaged"
         )
-
-
-def _token_table(trie: TitleTrie, edges: Scores) -> Scores:
-    """(N, I + 1, longest), 1 where there is no token."""
-    found = np.ones((len(edges), trie.items + 1, trie.longest), dtype=edges.dtype)
-    found[:, 1:][:, trie.paths >= 0] = edges[:, trie.paths[trie.paths >= 0]]
-    return found

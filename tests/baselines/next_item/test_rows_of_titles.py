@@ -16,8 +16,7 @@ from craftbench.baselines.next_item.prior import Prior
 from craftbench.core.context import RunContext
 from craftbench.core.errors import UsageError
 from craftbench.core.task import NextItem, Sequences, View
-from craftbench.models.language.guide import edges_of, information_gain, log_shares
-from craftbench.models.language.scoring import score_titles
+from craftbench.models.language.guide import information_gain, log_shares
 
 TITLES = ("", "Winter", "Winter Harbour", "Garden Sadi", "Garden Sadi Oru", "Mirror Lake", "Mirror")
 TINY = {"layers": 1, "width": 16, "vocabulary": 280, "epochs": 2.0}
@@ -105,13 +104,6 @@ def test_gains_of_a_path_sum_to_what_there_is_to_know_and_shares_to_the_item(big
     only = np.flatnonzero(np.isin(trie.parent, np.flatnonzero(trie.children == 1)))
     assert len(only)
     assert np.abs(information_gain(trie, weights)[only]).max() < 1e-6
-
-
-def test_edges_of_a_trie_are_the_tokens_of_its_titles(bigrec):
-    prompts = bigrec.catalogue.prompts(np.array([[0, 1, 2], [0, 0, 0]]))
-    scores, tokens = score_titles(bigrec.model, bigrec.catalogue.trie, prompts, tokens=True)
-    edges = edges_of(bigrec.catalogue.trie, tokens)
-    np.testing.assert_allclose(bigrec.catalogue.trie.sums(edges)[:, bigrec.catalogue.trie.leaf], scores[:, 1:], atol=1e-5)
 
 
 def test_igd_without_alpha_decodes_as_its_model_does(task, bigrec, view):
