@@ -150,7 +150,7 @@ def test_peak_memory_of_a_step(ledger):
     batch = next(batches())
     net = model()
     touched = len(net.rows(batch[0])[0]) * net.table.shape[1]
-    room = TASKS * 4 * (touched + sum(each.numel() for each in net.body.shared()))
+    room = TASKS * 4 * (touched + sum(each.numel() for each in net.body.shared))
     peaks = {runner.name: peak_bytes(ours(runner), batch) for runner in (EW, GradCraft)}
     more = (peaks["gradcraft"] - peaks["ew"]) / 1e6
     ledger.note("peak memory of a step of GradCraft, beyond EW's", more, "MB", round(room / 1e6, 1))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -75,10 +76,12 @@ class Body(nn.Module, ABC):
         # At least 16 and 8 units: a ReLU with fewer dies.
         self.towers = Stack(tasks, (1 + hidden // 4, max(hidden // 8, 16), max(hidden // 16, 8), 1), dropout, last=False)
 
+    @cached_property
     def shared(self) -> list[nn.Parameter]:
         """Parameters that several tasks use."""
         return list(self.common.parameters())
 
+    @cached_property
     def private(self) -> list[nn.Parameter]:
         """Parameters (T, ...) of which each task uses its own part alone, `entry` first."""
         known = {id(each) for each in self.common.parameters()}

@@ -60,9 +60,9 @@ def task_gradients(model: MultiTaskModel, batch: Batch) -> TaskGradients:
         z = body.enter(x)
     leaves = [z.requires_grad_(), *(each.detach().expand(T, *each.shape).requires_grad_() for each in (c, fm))]
     losses = losses_of(body.part(*leaves), batch.label)
-    later = [each for each in body.private() if each is not body.entry]
+    later = [each for each in body.private if each is not body.entry]
     at_z, at_c, at_fm, *own = torch.autograd.grad(losses.sum(), [*leaves, *later], materialize_grads=True)
-    at_x, *shared = torch.autograd.grad(c, [x, *body.shared()], at_c, is_grads_batched=True)
+    at_x, *shared = torch.autograd.grad(c, [x, *body.shared], at_c, is_grads_batched=True)
     with torch.no_grad():
         if body.entry is not None:
             at_x = at_x.baddbmm(at_z, body.entry.transpose(1, 2))
@@ -82,5 +82,5 @@ def _summed(at_e: Tensor, batch: Batch) -> Tensor:
 
 def weighted_gradients(model: MultiTaskModel, losses: Tensor, leaf: Tensor, w: Tensor) -> list[Tensor]:
     """d sum_k w_k l_k over the looked-up rows `leaf`, the shared and the private parameters; frees the graph of `losses`."""
-    wanted = [leaf, *model.body.shared(), *model.body.private()]
+    wanted = [leaf, *model.body.shared, *model.body.private]
     return list(torch.autograd.grad((w.to(losses) * losses).sum(), wanted, materialize_grads=True))

@@ -175,12 +175,12 @@ def balanced(
     found = dict(zip(_parameters(model), weighted_gradients(model, losses, leaf, w), strict=True))
     if reused is not None:
         factor = undone(w, params.specific)
-        found |= {each: _along_tasks(found[each], factor) for each in model.body.private()}
+        found |= {each: _along_tasks(found[each], factor) for each in model.body.private}
     return Balance(w, None, gram), found
 
 
 def _by_gradients(model: MultiTaskModel, batch: Batch, balancer: Balancer, params: MultiTaskParams) -> tuple[Balance, Gradients]:
-    found, shared = task_gradients(model, batch), model.body.shared()
+    found, shared = task_gradients(model, batch), model.body.shared
     balance = balance_gradients(balancer, found.losses.double(), found.J, found.own_norms(), params.scope)
     w = balance.weights
     pieces = (w.to(found.J) @ found.J).split([batch.rows.numel(), *(each.numel() for each in shared)])
@@ -191,7 +191,7 @@ def _by_gradients(model: MultiTaskModel, batch: Batch, balancer: Balancer, param
 
 
 def _parameters(model: MultiTaskModel) -> list[nn.Parameter]:
-    return [model.table, *model.body.shared(), *model.body.private()]
+    return [model.table, *model.body.shared, *model.body.private]
 
 
 def _along_tasks(gradient: Tensor, factor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from craftbench.benchmarks.catalogue import PAPERS, declared
 from craftbench.datasets.catalogue import DATASETS
 
-QUICK = {"ifru": 300, "gradcraft": 310, "dml": 200, "labelcraft": 350, "cft": 385}  # core-seconds
+QUICK = {"ifru": 300, "gradcraft": 240, "dml": 200, "labelcraft": 240, "cft": 360}  # core-seconds
 PROFILES = [(paper, name) for paper in PAPERS for name in declared(paper).profiles if name != "paper"]
 LISTS = [(paper, name) for paper in PAPERS for name in declared(paper).profiles]
 

@@ -31,11 +31,11 @@ def batch(seed=0):
 @pytest.mark.parametrize("backbone", BODIES)
 def test_shared_and_private_parameters_are_disjoint_and_complete(backbone):
     model = model_of(backbone)
-    listed = [*model.body.shared(), *model.body.private()]
+    listed = [*model.body.shared, *model.body.private]
     assert len({id(each) for each in listed}) == len(listed)
     assert {id(each) for each in listed} == {id(each) for each in model.body.parameters()}
     assert {id(each) for each in (*model.weights(), *model.biases())} == {id(each) for each in model.parameters()}
-    assert all(len(each) == TASKS for each in model.body.private())
+    assert all(len(each) == TASKS for each in model.body.private)
 
 
 @pytest.mark.parametrize("backbone", BODIES)
@@ -44,9 +44,9 @@ def test_a_loss_reaches_the_shared_part_and_its_own_and_nothing_else(backbone):
     ids, dense, label = batch()
     for k in range(TASKS):
         loss = binary_cross_entropy_with_logits(model(ids, dense)[k], label[:, k])
-        shared = torch.autograd.grad(loss, model.body.shared(), retain_graph=True)
+        shared = torch.autograd.grad(loss, model.body.shared, retain_graph=True)
         assert all(float(each.abs().sum()) > 0 for each in shared)
-        for each in torch.autograd.grad(loss, model.body.private()):
+        for each in torch.autograd.grad(loss, model.body.private):
             assert float(each[k].abs().sum()) > 0
             assert not each[torch.arange(TASKS) != k].any()
 
@@ -66,9 +66,9 @@ def test_one_pass_gives_the_gradients_of_every_task(backbone, dropout):
     losses = losses_of(model(ids, dense), label)
     torch.testing.assert_close(found.losses, losses.detach())
     for k in range(TASKS):
-        table, *shared = torch.autograd.grad(losses[k], [model.table, *model.body.shared()], retain_graph=True)
+        table, *shared = torch.autograd.grad(losses[k], [model.table, *model.body.shared], retain_graph=True)
         torch.testing.assert_close(found.J[k], torch.cat([table[rows].flatten(), *(each.flatten() for each in shared)]))
-        own = torch.autograd.grad(losses[k], model.body.private(), retain_graph=True)
+        own = torch.autograd.grad(losses[k], model.body.private, retain_graph=True)
         for mine, reference in zip(found.own, own, strict=True):
             torch.testing.assert_close(mine[k], reference[k])
         norm = torch.cat([each.flatten() for each in own]).norm()
@@ -86,21 +86,21 @@ def test_a_balanced_step_is_that_of_the_engine(scope, specific):
     params = MultiTaskParams.resolve({"scope": scope, "specific": specific})
     leaf = model.table.detach()[rows]
     balance, found = balanced(model, Batch(leaf, place, dense, label), Balancer.from_gram(gradcraft_weights), params)
-    parts = {id(each): [nn.Parameter(each.detach()[k].clone()) for k in range(TASKS)] for each in model.body.private()}
+    parts = {id(each): [nn.Parameter(each.detach()[k].clone()) for k in range(TASKS)] for each in model.body.private}
     apart = {name: torch.stack(list(parts[id(each)])) for name, each in model.body.named_parameters() if id(each) in parts}
     leaf.requires_grad_()
     x, fm = model.inputs(leaf[place], dense)
     logits = functional_call(Whole(model.body), {f"body.{name}": value for name, value in apart.items()}, (x, fm))
     losses = list(losses_of(logits, label))
-    task_params = [[parts[id(each)][k] for each in model.body.private()] for k in range(TASKS)]
+    task_params = [[parts[id(each)][k] for each in model.body.private] for k in range(TASKS)]
     reference = balanced_backward(
-        losses, [leaf, *model.body.shared()], gradcraft_weights, task_params, scope=scope, specific=specific
+        losses, [leaf, *model.body.shared], gradcraft_weights, task_params, scope=scope, specific=specific
     )
     torch.testing.assert_close(balance.weights, reference.weights)
     torch.testing.assert_close(found[model.table], leaf.grad)
-    for each in model.body.shared():
+    for each in model.body.shared:
         torch.testing.assert_close(found[each], each.grad)
-    for each in model.body.private():
+    for each in model.body.private:
         torch.testing.assert_close(found[each], torch.stack([part.grad for part in parts[id(each)]]))
 
 
@@ -183,8 +183,8 @@ def test_the_published_ple_has_its_published_size():
     model = MultiTaskModel("ple", (10,) * 6, 0, 6)
     expert = 96 * 256 + 256 + 256 * 128 + 128 + 128 * 64 + 64
     own = expert + 96 * 2 + 65 * 32 + 32 + 32 * 16 + 16 + 16 + 1
-    assert sum(each.numel() for each in model.body.shared()) == expert
-    assert sum(each[0].numel() for each in model.body.private()) == own
+    assert sum(each.numel() for each in model.body.shared) == expert
+    assert sum(each[0].numel() for each in model.body.private) == own
 
 
 def test_an_unknown_backbone_is_refused_with_the_nearest_name():
