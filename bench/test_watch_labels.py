@@ -39,7 +39,7 @@ def ranks(log: dict[str, np.ndarray], threads: int) -> np.ndarray:
     """What D2Q learns, and DML with as many equal levels as watch times: fit and apply."""
     played = log["watch_time"], log["duration"]
     histogram = WatchHistogram()
-    histogram.add(*played)
+    histogram.add(*played, threads)
     groups = DurationGroups(histogram, 30)
     return groups.look_up(groups.table(Ranks(groups.counts, None).label), *played, threads)
 

@@ -1,8 +1,8 @@
 """Watch times counted by duration and length: integers from which every label follows, and which add up.
 
 A cell is a whole second of duration and a tick (.1 s) of watch time. An hour and more is one second, and one tick: of a longer
-video or play it is only known that it is longer. Cells below 409.5 s of watch time have their place in a table (10 MB where the
-longest video has ten minutes, 59 MB at most) while rows are counted; then those that occur are listed, 16 bytes each, as are
+video or play it is only known that it is longer. Cells below 409.5 s of watch time have their place in a table (10 MB for a thread where
+the longest video has ten minutes, 59 MB at most) while rows are counted; then those that occur are listed, 16 bytes each, as are
 the others.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..core.errors import UsageError
@@ -107,24 +108,36 @@ class WatchHistogram:
         self._new_table()
 
     def _new_table(self) -> None:
-        self._table = np.zeros((SECONDS, NEAR), dtype=np.int32)  # takes room where it is used
+        self._tables = [_table()]  # one for each thread that has counted
         self._in_table, self._seconds = 0, 0
         self._long: list[Ints] = []  # second * TICKS + tick of rows beyond the table
 
-    def add(self, watch_time: Numbers, duration: Numbers) -> None:
-        """Count rows of watch times and durations (N,), in seconds."""
+    def add(self, watch_time: Numbers, duration: Numbers, threads: int = 1) -> None:
+        """Count rows of watch times and durations (N,), in seconds; each thread has a table of its own."""
         if self._in_table + len(watch_time) > np.iinfo(np.int32).max:
             self._list()
-        flat, one = self._table.reshape(-1), np.int32(1)
-        for _, cells in walk(watch_time, duration):
-            np.add.at(flat, cells.place, one)  # holds the interpreter's lock: a second thread would only wait for it
-            self._seconds = max(self._seconds, int(cells.place.max()) // NEAR + 1)
-            if len(cells.far):
-                self._long.append(cells.place[cells.far] // NEAR * TICKS + cells.tick)
+        self._tables += [_table() for _ in range(threads - len(self._tables))]
+        free = list(self._tables)
+
+        def count(part: slice) -> tuple[int, list[Ints]]:
+            return _counted(watch_time[part], duration[part], free.pop())
+
+        for seconds, long in in_parts(len(watch_time), threads, count):
+            self._seconds = max(self._seconds, seconds)
+            self._long += long
         self._in_table += len(watch_time)
         self.rows += len(watch_time)
         if sum(map(len, self._long)) > WAITING:
             self._long_listed()
+
+    @property
+    def _table(self) -> NDArray[np.int32]:
+        """Rows by (second, tick), up to the longest video; the last tick's are listed, too."""
+        first, *others = self._tables
+        for each in others:
+            first[: self._seconds] += each[: self._seconds]
+        self._tables = [first]
+        return first[: self._seconds]
 
     def _long_listed(self) -> None:
         new = np.concatenate([self._listed[0], *self._long])
@@ -135,8 +148,8 @@ class WatchHistogram:
         """All cells in the list, and an empty table."""
         if self._in_table:
             self._long_listed()
-            self._table[: self._seconds, -1] = 0  # rows that are listed
-            table = self._table[: self._seconds].reshape(-1)
+            self._table[:, -1] = 0
+            table = self._table.reshape(-1)
             place = np.flatnonzero(table != 0)
             near = np.stack([place // NEAR * TICKS + place % NEAR, table[place].astype(np.int64)])
             self._listed = _summed(*np.concatenate([self._listed, near], axis=1))
@@ -180,7 +193,7 @@ class WatchHistogram:
     @property
     def _near(self) -> NDArray[np.int32]:
         """Rows by (second, tick) that are counted in the table alone."""
-        return self._table[: self._seconds, :-1]
+        return self._table[:, :-1]
 
     def _beyond(self) -> tuple[Ints, Ints, Ints]:
         """second, tick and rows of the cells that are not."""
@@ -203,6 +216,25 @@ class WatchHistogram:
     def fingerprint(self) -> str:
         """SHA-256 of the content, equal on every machine."""
         return hashlib.sha256(self._list().astype("<i8").tobytes()).hexdigest()
+
+
+def _table() -> NDArray[np.int32]:
+    return np.zeros((SECONDS, NEAR), dtype=np.int32)  # takes room where it is used
+
+
+def _counted(watch_time: Numbers, duration: Numbers, table: NDArray[np.int32]) -> tuple[int, list[Ints]]:
+    """Count rows in a table: how many seconds of it are in use, and second * TICKS + tick of rows beyond it.
+
+    By torch, which lets threads run side by side where `np.add.at` makes them wait for each other.
+    """
+    flat, one = torch.from_numpy(table.reshape(-1)), torch.ones(CHUNK, dtype=torch.int32)
+    seconds, long = 0, list[Ints]()
+    for _, cells in walk(watch_time, duration):
+        flat.scatter_add_(0, torch.from_numpy(cells.place), one[: len(cells.place)])
+        seconds = max(seconds, int(cells.place.max()) // NEAR + 1)
+        if len(cells.far):
+            long.append(cells.place[cells.far] // NEAR * TICKS + cells.tick)
+    return seconds, long
 
 
 def _summed(key: Ints, rows: Ints) -> Ints:

@@ -61,7 +61,7 @@ class WatchTimeLabels:
     duration_bins: how many groups of durations, or "per_second"; levels: N; decay: rho in q_n ~ rho^(n-1); edge: a level's label is
     its "upper" edge Q_n, or the "mid" of the share of plays that it holds; min_rows: a bin with fewer joins its lighter neighbour;
     shrinkage: m, how many plays stand against a user's or item's own (0, as in the paper: none); sides: which of user_id, item_id
-    get labels of their own; threads: how many look labels up at once (no digit depends on it).
+    get labels of their own; threads: how many count rows and look labels up at once (no digit depends on it).
 
     Watch times count in tenths of a second and durations in whole seconds, both up to an hour: at that resolution all is exact.
     Memory: a batch, tables of some 50 MB (see `watch_histogram`), and (users + items) x N x 4 bytes.
@@ -130,7 +130,7 @@ class WatchTimeLabels:
         """The first half of a fit: bins and cuts. The second follows by itself when it is needed and the log is there still."""
         histogram = WatchHistogram()
         for batch in Batches(log, ("watch_time", "duration")):
-            histogram.add(batch["watch_time"], batch["duration"])
+            histogram.add(batch["watch_time"], batch["duration"], self.threads)
         self._cut(histogram, () if isinstance(log, Iterator) else (log,))
         return self
 
