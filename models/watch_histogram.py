@@ -1,9 +1,9 @@
 """Watch times counted by duration and length: integers from which every label follows, and which add up.
 
 A cell is a whole second of duration and a tick (.1 s) of watch time. An hour and more is one second, and one tick: of a longer
-video or play it is only known that it is longer. Cells below 409.5 s of watch time have their place in a table (10 MB for a thread where
-the longest video has ten minutes, 59 MB at most) while rows are counted; then those that occur are listed, 16 bytes each, as are
-the others.
+video or play it is only known that it is longer. Cells below 409.5 s of watch time have their place in a table, one for each thread
+(10 MB where the longest video has ten minutes, 59 MB at most), while rows are counted; then those that occur are listed, 16 bytes
+each, as are the others.
 """
 
 from __future__ import annotations
