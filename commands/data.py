@@ -19,7 +19,7 @@ def get(name: str) -> None:
     from ..datasets.catalogue import get
 
     dataset = get(name)
-    print(f"{name}: {dataset.rows:,} {dataset.main} are here")
+    print(f"{name}: {dataset.rows:,} rows of {dataset.main} are here")
 
 
 def check(name: str) -> None:
@@ -28,7 +28,7 @@ def check(name: str) -> None:
 
     found = verify(name)
     print(
-        f"{name} is whole: {found['rows'][found['main']]:,} {found['main']}, {found['bytes']:,} bytes, "
+        f"{name} is whole: {found['rows'][found['main']]:,} rows of {found['main']}, {found['bytes']:,} bytes, "
         f"fingerprint {found['fingerprint'][:16]}"
     )
 
@@ -38,4 +38,4 @@ def import_(name: str, path: Path) -> None:
     from ..datasets.catalogue import import_path
 
     dataset = import_path(name, path)
-    print(f"{dataset.name}: {dataset.rows:,} {dataset.main} are here")
+    print(f"{dataset.name}: {dataset.rows:,} rows of {dataset.main} are here")
