@@ -16,9 +16,9 @@ from craftbench.datasets.requests import RequestSpec
 from craftbench.datasets.sim_ratings import LARGE, World, simulate
 from craftbench.models.matrix_factorization import MatrixFactorization
 
-from .interleave import Ledger
+from .committed import changes, record
+from .ledger import Ledger
 
-OUT = Path(__file__).parents[1] / ".benchmarks"
 REQUEST = RequestSpec("flipped", 0.02)
 ML_SIZE = World(users=943, items=1_349, rows=99_287)  # MovieLens 100K after the 5-core
 
@@ -63,15 +63,23 @@ def large_model(large_task: UnlearningTask) -> MatrixFactorization:
     return MatrixFactorization(large_task.train.users, large_task.train.items, 64, 0.1, torch.Generator().manual_seed(0))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write what is measured to bench/speed.json and docs/performance.md")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _ledger.comparisons or _ledger.numbers:
-        terminalreporter.section("speed")
-        terminalreporter.write_line(_ledger.markdown())
+    if not (_ledger.comparisons or _ledger.numbers):
+        return
+    terminalreporter.section("speed")
+    terminalreporter.write_line(_ledger.markdown())
+    if changed := changes(_ledger):
+        terminalreporter.section("more than a tenth off what is committed")
+        terminalreporter.write_line("\n".join(changed))
 
 
 @pytest.fixture(autouse=True)
-def _write_results() -> Iterator[None]:
+def _record(request: pytest.FixtureRequest) -> Iterator[None]:
     """After every test, so that a session that is cut short leaves what it had."""
     yield
-    if _ledger.comparisons or _ledger.numbers:
-        _ledger.write(OUT)
+    if request.config.getoption("--record"):
+        record(_ledger)
