@@ -269,6 +269,7 @@ class Claim:
     form: greater | less | equivalent | ratio_above | trend; all contrasts must hold (largest p). margin: of equivalence or
     non-inferiority, or the ratio to exceed; smallest: what matters at least; controls: what must fall outside the margin. above: a
     row and a column; what a row that does not exceed it there does better or worse than another tells nothing, and is not judged.
+    short: the sentence in two to four words, for a matrix.
     """
 
     id: str
@@ -282,6 +283,7 @@ class Claim:
     above: tuple[str, str] | None = None
     seeds: int = 5
     note: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from .evidence import Evidence, Series, contrast
 from .shapes import THIN, PartFound, VerdictFound
 
 ELSEWHERE = "Not in this profile"
+ROWS_ELSEWHERE = "These rows are not in this profile"
+TIMING_ELSEWHERE = "This timing is not in this profile"
+_ELSEWHERE = {ELSEWHERE, ROWS_ELSEWHERE, TIMING_ELSEWHERE}
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,32 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
     row = evidence.series(task, declared.row, declared.column)
     other = evidence.series(task, declared.other, declared.column) if declared.other else row.zero()
     found = contrast(row, other, as_ratio=claim.form == "ratio_above")
-    titles = [evidence.lines.get((task, key), {}).get("title", key) for key in (declared.row, declared.other) if key]
+    titles = [evidence.title(task, key) for key in (declared.row, declared.other) if key]
     column = evidence.columns.get(declared.column)
     sign = " / " if claim.form == "ratio_above" else " - "
     name = f"{sign.join(titles)} in {column.title if column else declared.column}" + (f" on {task}" if task else "")
     missing, hole = "", evidence.tasks.get(task, {}).get("hole")
     if hole:
         missing = hole["reason"]
-    elif task and task not in evidence.tasks:
-        missing = ELSEWHERE
     elif found is None:
-        timed = declared.column.startswith("timing/")
-        missing = "the timing cell was not run" if timed else "no seed is finished in both rows"
+        missing = _absent(evidence, declared, task)
     elif low := _under(evidence, claim, declared, task):
         found, missing = None, low
     elif any(carried is not None and carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
         found, missing = None, f"fewer than {THIN} users or positives carry it"
     return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
+
+
+def _absent(evidence: Evidence, declared: Contrast, task: str) -> str:
+    """Why there is nothing to compare: not asked of this profile, or not run."""
+    kind, _, key = declared.column.partition("/")
+    if kind == "timing":
+        planned = any(timing.key == key for timing in evidence.profile.timings)
+        return "the timing cell was not run" if planned else TIMING_ELSEWHERE
+    if task and task not in evidence.tasks:
+        return ELSEWHERE
+    rows = [row for row in (declared.row, declared.other) if row]
+    return "no seed is finished in both rows" if all((task, row) in evidence.lines for row in rows) else ROWS_ELSEWHERE
 
 
 def _under(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> str:
@@ -94,10 +106,8 @@ def _under(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> s
     if floor not in means:
         return f"{floor} was not run on {task}, so nothing says whether these rows learn"
     under = [row for row, mean in means.items() if row != floor and mean <= means[floor]]
-    titles = [evidence.lines.get((task, row), {}).get("title", row) for row in under]
-    return (
-        f"{' and '.join(titles)} not above {evidence.lines.get((task, floor), {}).get('title', floor)} on {task}" if under else ""
-    )
+    titles = [evidence.title(task, row) for row in under]
+    return f"{' and '.join(titles)} not above {evidence.title(task, floor)} on {task}" if under else ""
 
 
 def _scope(evidence: Evidence, declared: Contrast, task: str) -> str:
@@ -135,6 +145,8 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
         note=". ".join(each[0].upper() + each[1:] for each in notes),
         command=(_fetch(evidence, placed) or _command(evidence, claim)) if found.word == "not run" else "",
         exploratory=bool(evidence.plan.get("exploratory")),
+        short=claim.short,
+        elsewhere=found.word == "not run" and {each.missing for each in placed} - {""} <= _ELSEWHERE,
     )
 
 

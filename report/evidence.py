@@ -126,6 +126,18 @@ class Evidence:
                 return name
         return self.profile.name
 
+    def declared(self, row: str) -> dict[str, Any]:
+        """Title, role and deviation of a row that this profile does not have, from one that does."""
+        for profile in self.benchmark.profiles.values():
+            for each in (each for rows in profile.rows.values() for each in rows if each.key == row):
+                return {"title": each.title, "role": each.role, "differs": each.differs}
+        return {"title": row, "role": "baseline", "differs": ""}
+
+    def title(self, task: str, row: str) -> str:
+        """What a table calls a row of a task."""
+        line = self.lines.get((task, row)) or self.declared(row)
+        return line["title"]
+
     def series(self, task: str, row: str, key: str) -> Series:
         """A column of a row on a task. Keys as in `Column`; "timing/KEY" takes `row` for a step of a timing cell."""
         place = (task, row, key)

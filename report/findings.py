@@ -13,7 +13,7 @@ from ..benchmarks.store import Record, Store
 from .claims import judge, number_in
 from .curves import curves_of
 from .evidence import Evidence, estimate
-from .shapes import Cell, DiagramFound, FigureFound, Findings, Panel, Point
+from .shapes import Cell, DiagramFound, FigureFound, Findings, Panel, Point, Shipped
 from .studies import failures_of, made_of, study_of
 from .tables import Published, table_of, timing_of
 
@@ -53,7 +53,18 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
         failures=tuple(failure for line in lines for failure in failures_of(evidence, line)),
         records=_records(evidence, lines),
         command=evidence.command(),
+        shipped=_shipped(benchmark),
     )
+
+
+def _shipped(benchmark: Benchmark) -> Shipped | None:
+    """What our own runs said of the claims that the paper still makes."""
+    ran = json.loads((_RESULTS / "reference" / "verdicts.json").read_text(encoding="utf-8")).get(benchmark.name)
+    if ran is None:
+        return None
+    claims = {claim.id for claim in benchmark.claims}
+    verdicts = tuple(verdict for verdict in ran["verdicts"] if verdict["claim"] in claims)
+    return Shipped(ran["profile"], ran["seeds"], ran["cells"], ran["seconds"], verdicts)
 
 
 def _budget(evidence: Evidence) -> float:

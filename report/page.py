@@ -12,12 +12,19 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from .face import GLYPHS, claims_of, scopes_of
 from .latex import decimals_of, number
 from .panels import Panels
 from .rows import record_names, rows_made
 from .shapes import Block, Cell, Findings, Line, StudyFound
 
 _HERE = Path(__file__).parent
+_SCOPES = {
+    "paper's data": "the dataset of the paper, prepared as its release does",
+    "real stand-in": "another real dataset: how the method does there, not whether the paper's numbers are right",
+    "simulated": "a generated world",
+    "tiny model": "a smaller model than the paper's",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,11 @@ def render(all_findings: list[Findings], drawn: list[list[Drawn]]) -> str:
     shown = {"number": number, "decimals": decimals_of, "seconds": in_seconds, "value": _value}
     shown |= {"day": _day, "telling": _telling, "record_names": record_names, "coded": _coded}
     environment.filters.update(shown)
+    environment.globals.update(glyphs=GLYPHS, meanings=_SCOPES)
     papers = [_Paper(found, place, figures) for place, (found, figures) in enumerate(zip(all_findings, drawn, strict=True))]
     return environment.get_template("page.html.jinja").render(
         papers=papers,
+        claimed=sum(bool(paper.claims) for paper in papers),
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         data=Markup(_embedded([paper.panels.as_json() for paper in papers])),
@@ -57,11 +66,19 @@ class _Paper:
         self.found, self.place, self.figures = found, place, figures
         self.panels = Panels(found)
         self.rows = [row for row in rows_made(found) if row.fits or found.tables]
+        self.id = f"p{place}"
+        self.name = found.title.partition(":")[0][:40]
+        self.claims, self.scopes = claims_of(found), scopes_of(found)
+        self.cells, self.seeds, self.seconds = sum(made.fits for made in found.made), found.seeds, found.spent_seconds
         self._made = {(made.task, made.row) for made in found.made}
-        self._anchors = {row.key: f"p{place}-row-{number}" for number, row in enumerate(self.rows)}
+        self._anchors = {row.key: f"{self.id}-row-{number}" for number, row in enumerate(self.rows)}
+
+    def claim(self, claim: str, scope: str) -> str:
+        """The anchor of a claim's verdict on a scope."""
+        return f"{self.id}-{claim}-{''.join(each if each.isalnum() else '-' for each in scope)}"
 
     def anchor(self, row: str) -> str:
-        return self._anchors.get(row, f"p{self.place}-rows")
+        return self._anchors.get(row, f"{self.id}-rows")
 
     def cell(self, cell: Cell) -> str:
         """The key under which the page's script finds a number's panel."""
@@ -74,15 +91,15 @@ class _Paper:
         return "" if panel is None else f"{self.place}.{panel}"
 
     def shown(self, block: Block) -> list[Line]:
-        """The lines of a block that this profile runs, or that have something published."""
-        return [line for line in block.lines if not self._left_out(line)]
+        """The lines of a block that this profile runs, or that have something published or shipped."""
+        return [line for line in block.lines if self.runs(line) or not line.hole]
 
     def left_out(self, block: Block) -> list[tuple[str, str, str]]:
-        """The others, by the reason: (reason, their titles, the command that runs them all)."""
+        """The lines that this profile does not run, by the reason: (reason, their titles, the command that runs them all)."""
         groups: dict[tuple[str, str], list[Line]] = {}
-        for line in block.lines:
-            if (hole := line.hole) is not None and self._left_out(line):
-                groups.setdefault((hole.reason, hole.command.partition(" --runner")[0]), []).append(line)
+        for line in block.lines if block.missing is None else ():
+            if line.missing is not None and not self.runs(line):
+                groups.setdefault((line.missing.reason, line.missing.command.partition(" --runner")[0]), []).append(line)
         return [
             (
                 reason,
@@ -92,8 +109,9 @@ class _Paper:
             for (reason, run), lines in groups.items()
         ]
 
-    def _left_out(self, line: Line) -> bool:
-        return line.hole is not None and (line.cells[0].task, line.row) not in self._made
+    def runs(self, line: Line) -> bool:
+        """Whether this profile runs a line, or would if its data were here."""
+        return (line.cells[0].task, line.row) in self._made
 
     def drawn(self, *kinds: str) -> list[Drawn]:
         """Drawings of these kinds: "diagram", "picture" (of data), "figure", "lines" and "surface" (of results), "search" (of a

@@ -65,11 +65,16 @@ class Line:
     cells: tuple[Cell, ...]
 
     @property
-    def hole(self) -> Cell | None:
-        """Any of its cells, where all are missing for the same reason and nothing was published."""
+    def missing(self) -> Cell | None:
+        """Any of its cells, where all are missing for one reason."""
         first = self.cells[0]
-        why = {(cell.status, cell.reason, cell.command, cell.mean, cell.published) for cell in self.cells}
-        return first if why == {(first.status, first.reason, first.command, None, None)} else None
+        why = {(cell.status, cell.reason, cell.command, cell.mean) for cell in self.cells}
+        return first if why == {(first.status, first.reason, first.command, None)} else None
+
+    @property
+    def hole(self) -> Cell | None:
+        """The same, where nothing was published, and nothing of ours ships."""
+        return self.missing if {(cell.published, cell.reference) for cell in self.cells} == {(None, None)} else None
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,20 @@ class Block:
     agreements: tuple[Agreement, ...] = ()
 
     @property
-    def hole(self) -> Cell | None:
+    def missing(self) -> Cell | None:
         """Any of its cells, where the whole block is missing for one reason."""
-        holes = [line.hole for line in self.lines]
-        same = {None if hole is None else (hole.status, hole.reason, hole.command) for hole in holes}
-        return holes[0] if len(same) == 1 else None
+        return _any([line.missing for line in self.lines])
+
+    @property
+    def hole(self) -> Cell | None:
+        """The same, where nothing was published, and nothing of ours ships."""
+        return _any([line.hole for line in self.lines])
+
+
+def _any(cells: list[Cell | None]) -> Cell | None:
+    """Any of these cells, where all are there and miss their number for one reason."""
+    same = {None if cell is None else (cell.status, cell.reason, cell.command) for cell in cells}
+    return cells[0] if len(same) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,7 @@ class PartFound:
 
 @dataclass(frozen=True)
 class VerdictFound:
-    """A claim's verdict, on the tasks of one scope."""
+    """A claim's verdict, on the tasks of one scope; elsewhere: not run because this profile does not ask for it."""
 
     claim: str
     sentence: str
@@ -155,6 +169,19 @@ class VerdictFound:
     note: str = ""
     command: str = ""
     exploratory: bool = False
+    short: str = ""
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A run of ours that ships with the package: its size, and of each claim that it judged {claim, scope, word, reason}."""
+
+    profile: str
+    seeds: int
+    cells: int
+    seconds: float
+    verdicts: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -322,6 +349,7 @@ class Findings:
     failures: tuple[Failure, ...]
     records: dict[str, dict[str, Any]]
     command: str
+    shipped: Shipped | None = None
 
 
 def as_json(value: Any) -> Any:

@@ -51,21 +51,11 @@ def _block(
         cells.update(_marked(evidence, table, task, column, cells))
     lines: list[Line] = []
     for row in table.rows:
-        line = evidence.lines.get((task, row)) or _declared(evidence, row)
+        line = evidence.lines.get((task, row)) or evidence.declared(row)
         listed = tuple(cells[row, column.key] for column in table.columns)
         lines.append(Line(row, line["title"], line["role"], line["differs"], listed))
     compared = tuple(agreements(tuple(lines), headings, table.reference))
     return Block(task, facts["dataset"], facts["scope"], facts["labels"], tuple(lines), compared)
-
-
-def _declared(evidence: Evidence, row: str) -> dict[str, Any]:
-    """Title, role and deviation of a row that this profile does not have, from one that does."""
-    for profile in evidence.benchmark.profiles.values():
-        for rows in profile.rows.values():
-            for each in rows:
-                if each.key == row:
-                    return {"title": each.title, "role": each.role, "differs": each.differs}
-    return {"title": row, "role": "baseline", "differs": ""}
 
 
 def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column, known: dict[str, Published]) -> Cell:

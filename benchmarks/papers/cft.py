@@ -172,6 +172,7 @@ CLAIMS = (
         _against("cft", ("bigrec", "d3"), _TOP, EVERYWHERE),
         smallest=_MATTERS,
         above=ABOVE,
+        short="ranks best",
     ),
     Claim(
         "C2",
@@ -181,6 +182,7 @@ CLAIMS = (
         tuple(Contrast("bigrec", "", "history/effect_fall", task) for task in USING),
         above=ABOVE,
         note="BIGRec's, as the paper looks at the model before CFT",
+        short="effect falls along titles",
     ),
     Claim(
         "C3",
@@ -190,6 +192,7 @@ CLAIMS = (
         _against("cft", ("cft_no_weights",), _TOP, (SIM.key,)),
         smallest=_MATTERS,
         above=ABOVE,
+        short="token weights help",
     ),
     Claim(
         "C4",
@@ -199,6 +202,7 @@ CLAIMS = (
         _against("cft", ("bigrec",), ("history/kl", "history/drop_shuffled", "history/drop_replaced"), USING),
         above=ABOVE,
         note="On ml-100k under global time most test users are new and half of the plays tie in time, so no verdict rests on it",
+        short="uses history more",
     ),
     Claim(
         "C5",
@@ -208,6 +212,7 @@ CLAIMS = (
         _against("cft", ("pos",), _TOP, EVERYWHERE),
         smallest=_MATTERS,
         above=ABOVE,
+        short="not position alone",
     ),
     Claim(
         "C6",
@@ -217,6 +222,7 @@ CLAIMS = (
         _against("cft", ("effect_score",), _TOP, EVERYWHERE),
         smallest=_MATTERS,
         above=ABOVE,
+        short="beats the effect score",
     ),
 )
 

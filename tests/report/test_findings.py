@@ -126,6 +126,7 @@ def test_a_verdict_names_what_could_have_been_seen_and_how_to_judge_what_was_not
     assert 0 < verdicts["C1"].parts[0].visible < 0.004
     assert verdicts["C1"].parts[1].control
     assert verdicts["C5"].command == "craftbench run invented --profile standard"
+    assert verdicts["C5"].elsewhere
     assert verdicts["C3"].note == "Not on this machine, so not judged: away/mf/flip-10"
 
 
