@@ -25,3 +25,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
     return UsageError(f"unknown {kind} {name!r}; {hint}")
+
+
+def shown(text: str, most: int = 80) -> str:
+    """A stranger's text in quotes inside a sentence, on one line and not longer than it need be."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text)} characters)"

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..core.errors import UsageError
-from .ratings_file import Layout, Parsed, first_line, read_ratings
+from .ratings_file import Layout, Parsed, first_line, read_ratings, unpacking
 
 TEXT = frozenset({"user_id", "item_id"})
 Y2014 = Layout(",", ("user_id", "item_id", "rating", "timestamp"), None, 1, 5, TEXT)
@@ -29,7 +29,8 @@ EXAMPLE = "AKM1MP6P0OYPR,0132793040,5.0,1365811200"
 def read(path: Path) -> Parsed:
     """The ratings of either release, plain or gzipped; which one it was is noted. Raises UsageError when neither fits."""
     first_line(path, "utf-8")
-    with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as stream:
+    packed = path.suffix == ".gz"
+    with unpacking(path), gzip.open(path, "rt", errors="replace") if packed else path.open(errors="replace") as stream:
         fields = [line.split(",") for line in islice(stream, PROBE)]
     item_first, item_second = (sum(len(row[column]) == ASIN for row in fields if len(row) == 4) for column in (0, 1))
     if item_first == item_second:

@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from array import array
 from collections.abc import Generator
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import UsageError
-from .ratings_file import REPAIR, Parsed
+from .ratings_file import REPAIR, Parsed, unpacking
 from .splits import k_core
 from .titles import even, table
 
@@ -76,7 +75,7 @@ def _titles(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, line in _json_lines(path):
         asin, title = line.get("asin"), line.get("title", "")
-        if not isinstance(asin, str) or not isinstance(title, str):
+        if not _text(asin) or not _text(title):
             raise UsageError(f"{path}, line {number}: 'asin' or 'title' is no text; {REPAIR}")
         found[asin] = cleaned(title)
     return {asin: title for asin, title in found.items() if title}
@@ -89,7 +88,7 @@ def _reviews(path: Path, titles: dict[str, str]) -> tuple[list[str], pd.DataFram
     columns: dict[str, array[int]] = {name: array("q") for name in ("user_id", "item_id", "timestamp")}
     for number, line in _json_lines(path):
         user, asin, time = (line.get(name) for name in ("reviewerID", "asin", "unixReviewTime"))
-        if not isinstance(user, str) or not isinstance(asin, str) or type(time) is not int:
+        if not _text(user) or not _text(asin) or type(time) is not int:
             raise UsageError(f"{path}, line {number}: 'reviewerID' or 'asin' is no text, or 'unixReviewTime' no number; {REPAIR}")
         if asin in items and _begin(FIRST_YEAR) <= time <= END:
             for name, value in (("user_id", users.setdefault(user, len(users))), ("item_id", items[asin]), ("timestamp", time)):
@@ -112,15 +111,17 @@ def _parsed(core: pd.DataFrame, users: list[str], titles: dict[str, str], year: 
 
 def _json_lines(path: Path) -> Generator[tuple[int, dict[str, Any]]]:
     """Each line's object with its number."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    found = json.loads(line)
-                except ValueError:
-                    found = None
-                if not isinstance(found, dict):
-                    raise UsageError(f"{path}, line {number}: not a JSON object, as the release of 2018 has them; {REPAIR}")
-                yield number, found
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UsageError(f"{path} is no whole gzip file (cut short or damaged); {REPAIR}") from None
+    with unpacking(path), gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):  # the second of ten thousand brackets
+                found = None
+            if not isinstance(found, dict):
+                raise UsageError(f"{path}, line {number}: not a JSON object, as the release of 2018 has them; {REPAIR}")
+            yield number, cast(dict[str, Any], found)
+
+
+def _text(value: Any) -> TypeGuard[str]:
+    """A text, and no half of a character that stands in two, which no file can hold."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value))

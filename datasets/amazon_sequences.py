@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +32,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UsageError
-from .ratings_file import REPAIR, Parsed, first_line
-from .titles import decoded, read_titles
+from ..core.errors import UsageError, shown
+from .ratings_file import REPAIR, Parsed, first_line, unpacking
+from .titles import decoded, read_titles, whole
 
 INTER = "user_id:token\titem_id_list:token_seq\titem_id:token"
 ITEM = "item_id:token\ttitle:token_seq"
@@ -48,14 +47,15 @@ def read_games(path: Path, *beside: Path) -> Parsed:
     (items,) = _needed(path, beside, ("*.item",))
     titles = read_titles(items, "\t", 2, lambda fields: fields[1], ITEM)
     if (found := first_line(path, "utf-8")) != INTER:
-        raise UsageError(f"{path}, line 1: expected the header {INTER!r}, found {found[:80]!r}; {REPAIR}")
+        raise UsageError(f"{path}, line 1: expected the header {INTER!r}, found {shown(found)}; {REPAIR}")
     taken: dict[int, list[int]] = {}
     for number, line in enumerate(decoded(path).splitlines()[1:], start=2):
         fields = line.split("\t")
-        words = " ".join(fields).split(" ")
-        if len(fields) != len(INTER.split("\t")) or not all(word.isdecimal() for word in words):
+        words = [whole(word) for word in " ".join(fields).split(" ")]
+        numbers = [word for word in words if word is not None]
+        if len(fields) != len(INTER.split("\t")) or len(numbers) < len(words):
             raise UsageError(f"{path}, line {number}: not a user, the items taken, and the last one, all whole numbers; {REPAIR}")
-        user, *own = map(int, words)
+        user, *own = numbers
         if user in taken:
             raise UsageError(f"{path}, line {number}: user {user} has a line already; {REPAIR}")
         taken[user] = own
@@ -71,13 +71,15 @@ def read_office(path: Path, *beside: Path) -> Parsed:
     for file in (path, test):
         for number, row in _csv_rows(file):
             user, history, item = row[0], row[3], row[4]
-            before = _numbers(history)
-            if not user or before is None or not item.isdecimal():
+            before, last = _numbers(history), whole(item)
+            if not user or before is None or last is None:
                 raise UsageError(f"{file}, line {number}: not a user, a list of items and an item; {REPAIR}")
             own = taken.setdefault(user, list(before))
             if before != own[-HISTORY:]:
-                raise UsageError(f"{file}, line {number}: the history of {user} does not end what that user took before; {REPAIR}")
-            own.append(int(item))
+                raise UsageError(
+                    f"{file}, line {number}: the history of {shown(user)} does not end what that user took before; {REPAIR}"
+                )
+            own.append(last)
             rows += 1
     note = f"{rows} rows of valid and test put together to {len(taken)} sequences; the rows of train are not published"
     return _parsed(path, taken, titles, (note,))
@@ -111,16 +113,16 @@ def _parsed(
 
 def _numbers(text: str) -> list[int] | None:
     """A list of whole numbers, or None for any other text."""
-    return [int(each) for each in text[1:-1].split(",")] if re.fullmatch(r"\[\d+(, *\d+)*\]", text) else None
+    return [int(each) for each in text[1:-1].split(",")] if re.fullmatch(r"\[[0-9]{1,18}(, *[0-9]{1,18})*\]", text) else None
 
 
 def _csv_rows(path: Path) -> Generator[tuple[int, list[str]]]:
     """Each row with the line that it ends in."""
-    with _whole(path), gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+    with unpacking(path), _csv(path), gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream)
         header = tuple(next(lines, [""]))
         if header != OFFICE:
-            raise UsageError(f"{path}, line 1: expected the header {','.join(OFFICE)}, found {','.join(header)[:80]!r}; {REPAIR}")
+            raise UsageError(f"{path}, line 1: expected the header {','.join(OFFICE)}, found {shown(','.join(header))}; {REPAIR}")
         for row in lines:
             if len(row) != len(OFFICE):
                 raise UsageError(f"{path}, line {lines.line_num}: {len(row)} columns instead of {len(OFFICE)}; {REPAIR}")
@@ -128,8 +130,8 @@ def _csv_rows(path: Path) -> Generator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def _whole(path: Path) -> Generator[None]:
+def _csv(path: Path) -> Generator[None]:
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error, csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no whole gzipped csv file ({error}); {REPAIR}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no csv file in UTF-8 ({error}); {REPAIR}") from None

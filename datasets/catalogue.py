@@ -217,7 +217,7 @@ def import_path(name: str, path: Path, home: Path | None = None, say: Say = prin
 def _prepare(entry: Recorded, source: Source, home: Path, say: Say) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="craftbench-") as into:
         raw = source.fetch(Path(into), say)
-        content = unpacked_sha256(raw[0])
+        content, *_ = [unpacked_sha256(path) for path in raw if path is raw[0] or path.suffix == ".gz"]
         known = [other for other in DATASETS.values() if isinstance(other, Recorded) and other.sha256 == content]
         if known and known[0] is not entry:
             say(f"recognised {raw[0].name} by its SHA-256 as {known[0].title}; it is imported as {known[0].name}")

@@ -20,7 +20,7 @@ import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from pyarrow import csv as pyarrow_csv  # pyright: ignore[reportMissingTypeStubs]
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, shown
 from .ratings_file import REPAIR, first_line
 
 pa, arrow_csv = cast(Any, pyarrow), cast(Any, pyarrow_csv)  # they have no types
@@ -68,7 +68,7 @@ NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 TEXT_KIND = pa.string()
 WHOLE = Rule("a whole number, 0 or more", INTEGER, pa.int64(), high=1e18)
 FLAG = Rule("0 or 1", INTEGER, pa.int64(), high=1)
-DECIMAL = Rule("a number, 0 or more", NUMBER, pa.float64())
+DECIMAL = Rule("a number, 0 or more, below 1e15", NUMBER, pa.float64(), high=1e15)
 DECIMAL_OR_NOTHING = replace(DECIMAL, gaps=True)
 CODE = Rule("a whole number", NUMBER, pa.float64(), low=-1e15, high=1e15, whole=True, gaps=True)
 TEXT = Rule("a text", "", TEXT_KIND, gaps=True)
@@ -81,11 +81,11 @@ def blocks(path: Path, rules: Mapping[str, Rule]) -> Generator[Block]:
 
     Raises UsageError for a missing column, for the first field that its rule forbids, and for a damaged file.
     """
-    header: list[str] = next(csv.reader([first_line(path, "utf-8")]), [""])
-    missing = [name for name in rules if name not in header]
-    if missing:
-        known = ", ".join(rules)
-        raise UsageError(f"{path}, line 1: column {missing[0]!r} is missing; the header must hold {known}: {REPAIR}")
+    header: list[str] = next(csv.reader([first_line(path, "utf-8").partition("\r")[0]]), [""])
+    for name in rules:
+        if header.count(name) != 1:
+            wrong = "is missing" if name not in header else "stands there twice"
+            raise UsageError(f"{path}, line 1: column {name!r} {wrong}; the header must hold {', '.join(rules)}: {REPAIR}")
     options: dict[str, Any] = {
         "read_options": arrow_csv.ReadOptions(block_size=BLOCK, use_threads=False),
         "parse_options": arrow_csv.ParseOptions(newlines_in_values=True),
@@ -135,6 +135,6 @@ def _wrong_line(fields: Sequence[str], header: Sequence[str], places: Mapping[st
         return f": {len(fields)} columns instead of {len(header)}"
     for name, place in places.items() if fields else ():
         if not rules[name].allows(fields[place]):
-            said = repr(fields[place]) if fields[place] else "nothing"
+            said = shown(fields[place]) if fields[place] else "nothing"
             return f", column {place + 1} ({name}): {said} is not {rules[name].wanted}"
     return None

@@ -40,6 +40,7 @@ TYPES: Mapping[str, Any] = {
     "tab": np.int8,
 }
 OWN_RULES: Mapping[str | None, Rule] = {
+    "time": replace(WHOLE, wanted="a Unix time", high=1e15),
     "date": replace(WHOLE, wanted="a day as YYYYMMDD, or its number", high=99_999_999),
     "tab": replace(WHOLE, wanted="a scene from 0 to 127", high=127),
 }

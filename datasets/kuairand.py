@@ -87,6 +87,6 @@ def read(path: Path, *beside: Path) -> Parsed:
 
 
 def first_category(lists: pd.Series[str]) -> pd.Series[int]:
-    """The first whole number of each list of categories ("12,65", "[27, 9]"); int64, -1 where there is none."""
-    found = lists.str.extract(r"(\d+)", expand=False)
+    """The first whole number of each list of categories ("12,65", "[27, 9]"); int64, -1 where there is none of up to 15 digits."""
+    found = lists.astype(str).str.extract(r"(?<![0-9])([0-9]{1,15})(?![0-9])", expand=False)
     return pd.to_numeric(found).fillna(-1).astype(np.int64)

@@ -17,10 +17,11 @@ are from general knowledge of the file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .csv_columns import DECIMAL_OR_NOTHING, TEXT
-from .impressions import LogLayout, finished, read_features, read_log
+from .impressions import OWN_RULES, LogLayout, finished, read_features, read_log
 from .kuairand import USERS, first_category
 from .ratings_file import Parsed
 
@@ -33,7 +34,10 @@ LAYOUT = LogLayout(
         "date": "date",
         "timestamp": "time",
     },
-    rules={"timestamp": DECIMAL_OR_NOTHING, "date": DECIMAL_OR_NOTHING},
+    rules={
+        "timestamp": replace(DECIMAL_OR_NOTHING, wanted="a Unix time in seconds", high=1e12),
+        "date": replace(DECIMAL_OR_NOTHING, wanted=OWN_RULES["date"].wanted, high=OWN_RULES["date"].high, whole=True),
+    },
     units={"play_duration": 1000, "video_duration": 1000, "timestamp": 1 / 1000},
 )
 

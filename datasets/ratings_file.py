@@ -10,7 +10,8 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +19,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, shown
 
 REPAIR = "correct the file or fetch it again"
+LARGEST = 2**53  # the whole numbers up to it are told apart when they are read as float64
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def read_ratings(path: Path, layout: Layout) -> Parsed:
     Raises UsageError for anything that the layout does not allow.
     """
     if layout.header is not None and (found := first_line(path, layout.encoding)) != layout.header:
-        wanted, shown = repr(layout.header), repr(found[:80])
-        raise UsageError(f"{path}, line 1: expected the header {wanted}, found {shown}; put that header above the ratings")
+        wanted, start = repr(layout.header), shown(found)
+        raise UsageError(f"{path}, line 1: expected the header {wanted}, found {start}; put that header above the ratings")
     raw = _fields(path, layout)
     frame = _checked(path, raw, layout)
     frame = frame[[name for name in ("user_id", "item_id", "rating", "timestamp") if name in layout.columns]]
@@ -72,11 +74,8 @@ def read_ratings(path: Path, layout: Layout) -> Parsed:
 
 def first_line(path: Path, encoding: str) -> str:
     """A file's first line without its end, whatever the file's size."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        try:
-            start = stream.readline(4096)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise UsageError(f"{path} is no whole gzip file (cut short or damaged); {REPAIR}") from None
+    with unpacking(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        start = stream.readline(4096)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UsageError(f"{path}, line 1: the file is UTF-16, not {encoding}; save it as {encoding}")
     return start.decode(encoding, errors="replace").removeprefix("\ufeff").rstrip("\r\n")
@@ -94,15 +93,15 @@ def _fields(path: Path, layout: Layout) -> pd.DataFrame:
         "skip_blank_lines": False,
         "quoting": csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
         "encoding": "utf-8-sig" if layout.encoding == "utf-8" else layout.encoding,
+        "compression": "gzip" if path.suffix == ".gz" else None,
     }
     try:
-        raw = cast(pd.DataFrame, pd.read_csv(path, **options))
+        with unpacking(path):
+            raw = cast(pd.DataFrame, pd.read_csv(path, **options))
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} holds no ratings; {REPAIR}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}, {_undecodable(path, layout.encoding)}; save it as {layout.encoding}") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UsageError(f"{path} is no whole gzip file (cut short or damaged); {REPAIR}") from None
     except pd.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         where = f", line {found[2]}: {found[3]} columns instead of {found[1]}" if found else f" cannot be parsed ({error})"
@@ -128,11 +127,14 @@ def _checked(path: Path, raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     import pandera.pandas as pandera  # a third of a second to import, and only reading raw files needs it
 
     def is_count(values: pd.Series[float]) -> pd.Series[bool]:
-        return (values >= 0) & (values % 1 == 0)
+        return (values >= 0) & (values < LARGEST) & (values % 1 == 0)
+
+    def is_name(values: pd.Series[str]) -> pd.Series[bool]:
+        return values.str.len().between(1, 64) & ~values.str.contains("[\\x00-\\x1f]")
 
     check: Any = pandera.Check
     checks = {name: pandera.Column(float, check(is_count)) for name in layout.columns if name not in layout.text}
-    checks |= {name: pandera.Column(checks=check.str_length(1, 64)) for name in layout.text}
+    checks |= {name: pandera.Column(checks=check(is_name)) for name in layout.text}
     checks["rating"] = pandera.Column(float, check.in_range(layout.low, layout.high))
     typed = {
         name: raw[name] if name in layout.text else pd.to_numeric(raw[name], errors="coerce").astype(np.float64)
@@ -146,7 +148,7 @@ def _checked(path: Path, raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         column = str(cases.loc[cases["index"] == row, "column"].iloc[0])
         line = row + (1 if layout.header is None else 2)
         text = raw[column].iloc[row]
-        said = "nothing" if pd.isna(text) or text == "" else repr(text)
+        said = "nothing" if pd.isna(text) or text == "" else shown(text)
         wanted = _wanted(column, layout)
         place = f"{path}, line {line}, column {layout.columns.index(column) + 1} ({column})"
         raise UsageError(f"{place}: {said} is not {wanted}; {REPAIR}") from None
@@ -157,4 +159,13 @@ def _checked(path: Path, raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
 def _wanted(column: str, layout: Layout) -> str:
     if column == "rating":
         return f"a rating from {layout.low:g} to {layout.high:g}"
-    return "a name of 1 to 64 characters" if column in layout.text else "a whole number"
+    return "a name of 1 to 64 characters" if column in layout.text else f"a whole number from 0 to {LARGEST - 1}"
+
+
+@contextmanager
+def unpacking(path: Path) -> Generator[None]:
+    """One sentence where a gzip file is cut short or damaged."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UsageError(f"{path} is no whole gzip file (cut short or damaged); {REPAIR}") from None

@@ -6,21 +6,20 @@ Whatever the source, the bytes are compared with a checksum before anything read
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
+import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ..core.errors import UsageError
-from .archives import CHUNK, LARGEST, extract, is_archive
+from .archives import CHUNK, LARGEST, extract, is_archive, unpacked
 from .manifest import explain_write_errors
 
 Say = Callable[[str], None]
@@ -142,12 +141,24 @@ class LocalPath:
         if not self.path.exists():
             raise UsageError(f"{self.path} does not exist; give the path of {' or '.join(self.names)}")
         if not self.path.is_dir():
+            _check_readable(self.path)
             return extract(self.path, self.names, self.beside, into) if is_archive(self.path) else (self.path,)
-        found = [path for name in self.names for path in sorted(self.path.rglob(name))]
+        found = [path for name in self.names for path in sorted(self.path.rglob(name)) if not path.is_dir()]
         if not found:
             raise UsageError(f"folder {self.path} holds none of {', '.join(self.names)}; give the folder or the file itself")
-        more = [path for name in self.beside for path in sorted(found[0].parent.glob(name))]
-        return tuple(dict.fromkeys((found[0], *more)))
+        more = [path for name in self.beside for path in sorted(found[0].parent.glob(name)) if not path.is_dir()]
+        chosen = tuple(dict.fromkeys((found[0], *more)))
+        for path in chosen:
+            _check_readable(path)
+        return chosen
+
+
+def _check_readable(path: Path) -> None:
+    """A pipe would be waited for, and a device never ends."""
+    if not path.is_file():
+        raise UsageError(f"{path} is no plain file; give one that is")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path} may not be read by you; change its permissions")
 
 
 def verify(path: Path, checksum: str) -> None:
@@ -165,14 +176,10 @@ def verify(path: Path, checksum: str) -> None:
 
 
 def unpacked_sha256(path: Path) -> str:
-    """SHA-256 of what a file says: of the unpacked bytes where it is gzipped. Raises UsageError for a damaged gzip file."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            digest = hashlib.sha256()
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UsageError(f"{path} is no whole gzip file (cut short or damaged); fetch it again") from None
+    """SHA-256 of what a file says: of the unpacked bytes where it is gzipped. Raises UsageError as `unpacked` does."""
+    digest = hashlib.sha256()
+    for chunk in unpacked(path):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -6,12 +6,13 @@ leaves the item out and counts it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, shown
 from .ratings_file import REPAIR
 
 HEADER = ("item_id", "title")
@@ -33,7 +34,7 @@ def read_titles(
     """
     lines = decoded(path, encoding).split("\n")
     if header is not None and lines[0].rstrip("\r") != header:
-        raise UsageError(f"{path}, line 1: expected the header {header!r}, found {lines[0][:80]!r}; {REPAIR}")
+        raise UsageError(f"{path}, line 1: expected the header {header!r}, found {shown(lines[0])}; {REPAIR}")
     ids: dict[int, int] = {}
     titles: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -42,10 +43,11 @@ def read_titles(
             continue
         if len(fields) != columns:
             raise UsageError(f"{path}, line {number}: {len(fields)} columns instead of {columns}; {REPAIR}")
-        if not fields[item].isdecimal() or int(fields[item]) in ids:
-            wrong = "is not a whole number" if not fields[item].isdecimal() else f"stands in line {ids[int(fields[item])]} already"
-            raise UsageError(f"{path}, line {number}, column {item + 1} (item_id): {fields[item]!r} {wrong}; {REPAIR}")
-        ids[int(fields[item])] = number
+        own = whole(fields[item])
+        if own is None or own in ids:
+            wrong = "is not a whole number of at most 18 digits" if own is None else f"stands in line {ids[own]} already"
+            raise UsageError(f"{path}, line {number}, column {item + 1} (item_id): {shown(fields[item])} {wrong}; {REPAIR}")
+        ids[own] = number
         titles.append(even(title(fields)))
     if not titles:
         raise UsageError(f"{path} holds no titles; {REPAIR}")
@@ -55,6 +57,11 @@ def read_titles(
 def table(ids: Iterable[int] | Iterable[str], titles: Sequence[str]) -> pd.DataFrame:
     """The table of these items."""
     return pd.DataFrame(dict(zip(HEADER, (list(ids), titles), strict=True)))
+
+
+def whole(text: str) -> int | None:
+    """The number that a text of decimal digits says; None for any other text, and for what an int64 does not hold."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def even(title: str) -> str:

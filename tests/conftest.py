@@ -3,6 +3,8 @@
 import ipaddress
 import os
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,7 @@ from hypothesis import settings
 for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[threads] = "1"  # before any test imports torch: digits must not depend on the machine
 
+sys.path.insert(0, str(Path(__file__).parent / "mangled"))  # damaged files, made for tests of several rooms
 
 # The same examples every time, and no test that fails because the machine is busy.
 settings.register_profile("house", deadline=None, derandomize=True)

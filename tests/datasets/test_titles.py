@@ -126,7 +126,7 @@ def test_office_sequences_are_put_together(tmp_path):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (("A", [9, 4], 1), "line 2: the history of A does not end what that user took before"),
+        (("A", [9, 4], 1), "line 2: the history of 'A' does not end what that user took before"),
         (("A", "[__import__('os')]", 1), "line 2: not a user, a list of items and an item"),
         (("", [3], 1), "line 2: not a user"),
         (("A", [3, 1, 4], "1,1"), "line 2: 8 columns instead of 7"),
@@ -137,7 +137,7 @@ def test_what_is_wrong_with_office(tmp_path, row, sentence):
     with pytest.raises(UsageError, match=rf"office_test\.csv\.gz, {sentence}"):
         read_office(*files)
     files[0].write_bytes(files[0].read_bytes()[:-9])
-    with pytest.raises(UsageError, match=r"office_valid\.csv\.gz is no whole gzipped csv file"):
+    with pytest.raises(UsageError, match=r"office_valid\.csv\.gz is no whole gzip file"):
         read_office(*files)
 
 
