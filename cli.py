@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from .commands import data, reading, running
+from .commands import auditing, data, reading, running
 from .core.errors import UsageError
 
 app = typer.Typer(
@@ -29,6 +29,9 @@ for command in (
     reading.results,
     reading.check,
     reading.export,
+    auditing.verify,
+    auditing.power,
+    auditing.compare,
 ):
     app.command(command.__name__.rstrip("_"))(command)
 data_app = typer.Typer(help="Bring datasets onto this machine and verify them.", no_args_is_help=True)

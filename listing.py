@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from .report.audit import Audit, Checked
+    from .report.comparison import Comparison
+    from .report.draw import Draw
+    from .report.power import Need
 
 Line = Mapping[str, Any]
 
@@ -91,6 +97,102 @@ def _value(line: Line) -> str:
 
 def _interval(line: Line) -> str:
     return "" if line["ci"] is None else f"{line['ci'][0]:.4f} to {line['ci'][1]:.4f}"
+
+
+def drawn(found: Draw, seed: int) -> None:
+    """What an audit will run again, and what it cannot draw."""
+    seconds = sum(each.seconds for each in found.drawn)
+    print(
+        f"{len(found.drawn)} of {found.population:,} fits drawn (--seed {seed}), about {seconds:.0f} core-seconds by their records"
+    )
+    for reason, fits in found.left_out.items():
+        print(f"not among them: {fits:,} fits; {reason}")
+    print(flush=True)
+
+
+def checked(each: Checked) -> None:
+    """One fit that was run again."""
+    said = f"{each.compared} numbers, {each.seconds:.1f} s" if each.compared else ""
+    print(f"{each.word:<17} {each.paper}  {each.task}  {each.row}  seed {each.seed}  {said}")
+    for column, (then, now) in (each.differing or {}).items():
+        print(f"    {column}: recorded {then:.10g}, here {now:.10g}")
+    if each.why and each.word != "match":
+        print(f"    {each.why}")
+    print(end="", flush=True)
+
+
+def audit(found: Audit, seed: int, as_json: bool) -> None:
+    """What the audit proves."""
+    if as_json:
+        from dataclasses import asdict
+
+        return print(json.dumps({"seed": seed, **asdict(found), "share": found.share}, indent=1))
+    for said in found.contradictions:
+        print(f"mismatch          {said}")
+    words = [
+        f"{found.count(word)} {word}" for word in ("match", "within tolerance", "mismatch", "not reached") if found.count(word)
+    ]
+    print(f"\n{', '.join(words) or 'nothing was run'}")
+    changed = sum(each.word == "match" and bool(each.why) for each in found.checked)
+    if changed:
+        print(f"of the matches, {changed} with code that has changed since they were recorded")
+    if found.reached:
+        share = f"{100 * found.share:.1f} % of the {found.population:,} fits that could be drawn"
+        print(f"at 95 % confidence, under {share} do not repeat")
+    return None
+
+
+def power(needs: Sequence[Need], unmeasured: Sequence[str], as_json: bool) -> None:
+    """What each contrast needs: a block for each claim."""
+    if as_json:
+        from dataclasses import asdict
+
+        return print(json.dumps({"contrasts": [asdict(each) for each in needs], "unmeasured": unmeasured}, indent=1))
+    for (claim, tasks), block in groupby(needs, key=lambda each: (each.claim, each.tasks)):
+        print(f"\n{claim}  {tasks[0] if len(tasks) == 1 else f'over {len(tasks)} tasks'}")
+        _show([_need(each) for each in block], False, _NEED)
+    if unmeasured:
+        print(f"\nnot measured by this pilot: {', '.join(unmeasured)}")
+    return None
+
+
+_NEED = ("contrast", "effect", "from", "seeds", "see", "needs", "core-hours")
+
+
+def _need(each: Need) -> Line:
+    rows = f"{each.row} - {each.other}" if each.other else each.row
+    users = f"users x{each.users_times:.1f}" if each.users_times else None
+    return {
+        "contrast": f"{rows}, {each.column}",
+        "effect": each.size,
+        "from": each.source,
+        "seeds": each.now,
+        "see": each.visible,
+        "needs": users if each.seeds is None else f"{each.seeds} seeds",
+        "core-hours": each.core_hours,
+    }
+
+
+def comparison(found: Comparison, as_json: bool) -> None:
+    """Which cells differ beyond noise, and what only one side has."""
+    if as_json:
+        from dataclasses import asdict
+
+        return print(json.dumps(asdict(found), indent=1))
+    print(f"{found.equal:,} fits of equal identity have equal digits")
+    if found.broken:
+        print(f"{len(found.broken):,} numbers of equal identity differ:")
+        _show([vars(each) for each in found.broken], False, ("paper", "task", "row", "column", "seed", "a", "b"))
+    print(f"{len(found.moved):,} cells were made otherwise; {len(found.beyond_noise):,} of them differ beyond noise")
+    if found.beyond_noise:
+        lines = [{**vars(each), "b - a": f"{each.interval[0]:+.4g} to {each.interval[1]:+.4g}"} for each in found.beyond_noise]
+        _show(lines, False, ("paper", "task", "row", "column", "a", "b", "b - a", "seeds"))
+    for said, keys in (("without two seeds in common", found.unjudged), ("only in A", found.only_a), ("only in B", found.only_b)):
+        if keys:
+            print(f"\n{len(keys)} rows {said}:")
+            for (paper, task), rows in groupby(sorted(keys), key=lambda key: key[:2]):
+                print(f"    {paper}  {task}: {', '.join(key[2] for key in rows)}")
+    return None
 
 
 def _blocks(lines: Iterable[Line], *names: str) -> list[tuple[Any, list[Line]]]:

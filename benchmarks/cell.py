@@ -100,7 +100,7 @@ def compute(job: Job, listener: Callable[[int, float | None], None]) -> Outcome:
         "clocks": dict(run.clocks),
         "timings": timings,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "machine": _machine(),
+        "machine": machine(),
         "device": run.device,
         "threads": job.threads,
         "warnings": sorted({str(each.message) for each in warned}),
@@ -221,7 +221,8 @@ def _time(timing: Timing, folder: Path) -> dict[str, list[float]]:
     return getattr(importlib.import_module(module), name)(timing.task, folder, timing.repeats, **timing.arguments)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What a record says of the machine that computed it."""
     return {"system": platform.system(), "cpu": _cpu(), "cores": os.cpu_count()}
 
 

@@ -105,8 +105,7 @@ class Driver:
     def _admit(self, cells: list[Cell]) -> None:
         """Take in newly known cells of the needed lines. Final cells of a line that nobody selected come as parents alone."""
         for cell in cells:
-            kind, row = cell.facts["kind"], cell.row
-            if kind == "final" and not (self.selection.finals and self.selection.takes(cell.facts["dataset"], row)):
+            if cell.facts["kind"] == "final" and not self.selection.takes_final(cell):
                 continue
             if cell.place in self._needed:
                 self._take(cell)

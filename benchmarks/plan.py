@@ -49,18 +49,27 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells a run executes (what they need comes with them); empty means all. finals: False for a search alone."""
+    """Which cells a run executes (what they need comes with them); empty means all. finals: False for a search alone.
+
+    only: of the final cells those of these (task, row, seed), where it is given.
+    """
 
     rows: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     finals: bool = True
+    only: frozenset[tuple[str, str, int]] | None = None
 
     def takes(self, task_dataset: str, row: str) -> bool:
         return (not self.rows or row in self.rows) and (not self.datasets or task_dataset in self.datasets)
 
+    def takes_final(self, cell: Cell) -> bool:
+        """Whether a final cell is run for its own sake."""
+        wanted = self.only is None or (*cell.place, cell.facts["seed"]["index"]) in self.only
+        return self.finals and wanted and self.takes(cell.facts["dataset"], cell.row)
+
     @property
     def whole(self) -> bool:
-        return self.finals and not self.rows and not self.datasets
+        return self.finals and self.only is None and not self.rows and not self.datasets
 
 
 class Planner:

@@ -44,13 +44,36 @@ def report(
     write_report_of([benchmark_of(paper) for paper in papers_of(papers)], profile, store_of(store), out)
 
 
-def results(paper: Paper, profile: ProfileOption = "quick", store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def results(
+    paper: Paper,
+    profile: ProfileOption = "quick",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="write the rows that have every seed into this file instead, for `verify`")
+    ] = None,
+) -> None:
     """Print every cell of every table."""
     from .. import listing
     from ..report.findings import findings
     from ..report.findings import results as as_results
 
+    if reference is not None:
+        print(_write_reference(paper, profile, store, reference))
+        return
     listing.results(as_results(findings(benchmark_of(paper), store_of(store), profile)), json)
+
+
+def _write_reference(paper: str, profile: str, store: Path, file: Path) -> str:
+    """Rows that the file has and this store has not stay."""
+    from ..report import recorded
+    from ..report.evidence import Evidence
+    from ..report.gathering import gathered
+
+    found = gathered(Evidence(benchmark_of(paper), store_of(store), profile)).whole()
+    whole = recorded.read(file).updated(found) if file.exists() else found
+    recorded.write(whole, file)
+    return f"{len(found.fits)} rows written into {file}, which has {len(whole.fits)}"
 
 
 def check(

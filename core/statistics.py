@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import betaincinv, stdtr, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from .errors import UsageError
 
@@ -187,6 +187,11 @@ def holm(ps: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted.tolist()
+
+
+def upper_share(count: int, of: int, level: float = 0.95) -> float:
+    """The largest share that `count` hits among `of` random draws leave credible: exact, one-sided (Clopper and Pearson 1934)."""
+    return 1.0 if count >= of else float(betaincinv(count + 1, of - count, level))
 
 
 def _jackknife(without: Floats) -> float:

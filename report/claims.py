@@ -24,9 +24,10 @@ _ELSEWHERE = {ELSEWHERE, ROWS_ELSEWHERE, TIMING_ELSEWHERE}
 
 
 @dataclass(frozen=True)
-class _Contrast:
-    """A declared contrast on one task: its estimate, or why there is none."""
+class Placed:
+    """A declared contrast on one task, or the slope of several over theirs: its estimate, or why there is none."""
 
+    declared: Contrast
     name: str
     task: str
     scope: str
@@ -34,6 +35,16 @@ class _Contrast:
     other: Series
     estimate: Estimate | None
     missing: str = ""
+    over: tuple[str, ...] = ()  # the tasks of a slope
+
+
+def placed_contrasts(evidence: Evidence, claim: Claim) -> list[Placed]:
+    """What the claim's verdicts rest on: its contrasts, each on each of its tasks; of a trend, one slope for each scope."""
+    placed = [_estimated(evidence, claim, each, task) for each in claim.contrasts for task in _tasks(evidence, each)]
+    if claim.form != "trend":
+        return placed
+    scopes = dict.fromkeys(each.scope for each in placed if each.scope)
+    return [slope for scope in scopes for slope in _trend(evidence, [each for each in placed if each.scope == scope])]
 
 
 def judge(evidence: Evidence, claim: Claim) -> list[VerdictFound]:
@@ -64,7 +75,7 @@ def _tasks(evidence: Evidence, declared: Contrast) -> Iterator[str]:
     yield from here or both or [""]
 
 
-def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> _Contrast:
+def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> Placed:
     row = evidence.series(task, declared.row, declared.column)
     other = evidence.series(task, declared.other, declared.column) if declared.other else row.zero()
     found = contrast(row, other, as_ratio=claim.form == "ratio_above")
@@ -81,7 +92,7 @@ def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) 
         found, missing = None, low
     elif any(carried is not None and carried < THIN for each in (row, other) for carried in (each.users, each.positives)):
         found, missing = None, f"fewer than {THIN} users or positives carry it"
-    return _Contrast(name, task, _scope(evidence, declared, task), row, other, found, missing)
+    return Placed(declared, name, task, _scope(evidence, declared, task), row, other, found, missing)
 
 
 def _absent(evidence: Evidence, declared: Contrast, task: str) -> str:
@@ -118,7 +129,7 @@ def _scope(evidence: Evidence, declared: Contrast, task: str) -> str:
     return evidence.tasks.get(task, {}).get("scope") or declared_elsewhere.get(task, "")
 
 
-def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contrast], controls: list[_Contrast]) -> VerdictFound:
+def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[Placed], controls: list[Placed]) -> VerdictFound:
     tested = _trend(evidence, placed) if claim.form == "trend" else placed
     declared = [_declared(claim, each, controls) for each in tested]
     found = verdicts.verdict(declared)
@@ -150,7 +161,7 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[_Contras
     )
 
 
-def _unrun(evidence: Evidence, tested: list[_Contrast]) -> str:
+def _unrun(evidence: Evidence, tested: list[Placed]) -> str:
     """Why a claim cannot be judged: what is missing, said once, and where."""
     names: dict[str, list[str]] = {}
     for each in tested:
@@ -162,7 +173,7 @@ def _unrun(evidence: Evidence, tested: list[_Contrast]) -> str:
     return f"{said[:1].upper()}{said[1:]}."
 
 
-def _declared(claim: Claim, each: _Contrast, controls: list[_Contrast]) -> verdicts.Contrast:
+def _declared(claim: Claim, each: Placed, controls: list[Placed]) -> verdicts.Contrast:
     """The claim's form on one contrast. Controls of an equivalence are those of the same task."""
     smallest = claim.smallest or None
     if claim.form == "equivalent":
@@ -174,10 +185,11 @@ def _declared(claim: Claim, each: _Contrast, controls: list[_Contrast]) -> verdi
     return verdicts.Contrast(each.name, each.estimate, form, margin=claim.margin or None, smallest=smallest)
 
 
-def _trend(evidence: Evidence, placed: list[_Contrast]) -> list[_Contrast]:
+def _trend(evidence: Evidence, placed: list[Placed]) -> list[Placed]:
     """The contrasts of a trend as one: the slope of their differences over the tasks' levels."""
     levels = _levels(evidence, [each.task for each in placed])
-    whole = replace(placed[0], name=f"slope of {placed[0].name.partition(' on ')[0]} over {len(placed)} levels", task="")
+    name = f"slope of {placed[0].name.partition(' on ')[0]} over {len(placed)} levels"
+    whole = replace(placed[0], name=name, task="", over=tuple(each.task for each in placed))
     seeds = [seed for seed in placed[0].row.seeds if all(seed in each.row.seeds and seed in each.other.seeds for each in placed)]
     if len(placed) < 2 or not seeds or any(each.missing for each in placed):
         missing = "; ".join(dict.fromkeys(each.missing for each in placed if each.missing)) or "a trend needs two levels or more"
@@ -205,16 +217,16 @@ def number_in(text: str) -> float | None:
     return float(found.group()) if found else None
 
 
-def _part(part: verdicts.Part, each: _Contrast, claim: Claim) -> PartFound:
+def _part(part: verdicts.Part, each: Placed, claim: Claim) -> PartFound:
     power = 0.9 if claim.form == "equivalent" else 0.8
     return _shown(each, part.word, part.p, each.missing or part.reason, power)
 
 
-def _control(each: _Contrast) -> PartFound:
+def _control(each: Placed) -> PartFound:
     return replace(_shown(each, "control", None, each.missing or "should lie outside the margin", 0.8), control=True)
 
 
-def _shown(each: _Contrast, word: str, p: float | None, reason: str, power: float) -> PartFound:
+def _shown(each: Placed, word: str, p: float | None, reason: str, power: float) -> PartFound:
     estimate = each.estimate
     if estimate is None:
         return PartFound(each.name, each.task, word, None, None, None, None, reason)
@@ -224,7 +236,7 @@ def _shown(each: _Contrast, word: str, p: float | None, reason: str, power: floa
     return PartFound(each.name, each.task, word, p, estimate.value, interval, visible, reason, estimate.log)
 
 
-def _fetch(evidence: Evidence, placed: list[_Contrast]) -> str:
+def _fetch(evidence: Evidence, placed: list[Placed]) -> str:
     """The command that brings the data which the contrasts need, where it is not on this machine; or nothing."""
     holes = [evidence.tasks.get(each.task, {}).get("hole") for each in placed]
     return next((hole["command"] for hole in holes if hole), "")

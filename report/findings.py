@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from ..benchmarks import papers
 from ..benchmarks.benchmark import Benchmark, Curves, Diagram, Figure, Picture
 from ..benchmarks.store import Record, Store
+from . import numbers
 from .claims import judge, number_in
 from .curves import curves_of
 from .evidence import Evidence, estimate
 from .shapes import Cell, DiagramFound, FigureFound, Findings, Panel, Point, Shipped
 from .studies import failures_of, made_of, study_of
-from .tables import Published, table_of, timing_of
-
-_RESULTS = Path(__file__).parent.parent / "results"
+from .tables import table_of, timing_of
 
 
 def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
     """What the store holds for this profile. What was not run is a hole with its command; nothing missing is an error."""
     evidence = Evidence(benchmark, store, profile)
-    published = _numbers(_RESULTS / "published" / benchmark.published if benchmark.published else None)
-    reference = _numbers(_RESULTS / "reference" / f"{benchmark.name}.json")
+    published, reference = numbers.published(benchmark), numbers.of_reference(benchmark)
     lines = list(evidence.lines.values())
     made = tuple(made_of(evidence, line) for line in lines)
     return Findings(
@@ -59,7 +56,7 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
 
 def _shipped(benchmark: Benchmark) -> Shipped | None:
     """What our own runs said of the claims that the paper still makes."""
-    ran = json.loads((_RESULTS / "reference" / "verdicts.json").read_text(encoding="utf-8")).get(benchmark.name)
+    ran = json.loads((numbers.REFERENCE / "verdicts" / "standard.json").read_text(encoding="utf-8")).get(benchmark.name)
     if ran is None:
         return None
     claims = {claim.id for claim in benchmark.claims}
@@ -87,19 +84,6 @@ def results(found: Findings) -> list[dict[str, Any]]:
 def _result(cell: Cell) -> dict[str, Any]:
     names = ("table", "dataset", "task", "row", "column", "unit", "mean", "n", "published", "status")
     return {**{name: getattr(cell, name) for name in names}, "ci": list(cell.ci) if cell.ci else None}
-
-
-def _numbers(file: Path | None) -> Published:
-    """Numbers by (table, task or dataset, row, column) from a file of results; nothing where there is no file."""
-    if file is None or not file.is_file():
-        return {}
-    found: Published = {}
-    content = json.loads(file.read_text(encoding="utf-8"))
-    for cell in content["cells"] if isinstance(content, dict) else content:
-        value = cell.get("value", cell.get("mean"))
-        if value is not None:
-            found[cell["table"], cell.get("task") or cell["dataset"], cell["row"], cell["column"]] = value
-    return found
 
 
 def _records(evidence: Evidence, lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

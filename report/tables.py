@@ -12,12 +12,11 @@ from ..benchmarks.store import Record
 from ..core.statistics import Estimate, holm, ratio, summary, two_sided
 from .agreement import agreements
 from .evidence import Evidence, Series, contrast, estimate
+from .numbers import Numbers, number_at
 from .shapes import Block, Cell, Heading, Line, TableFound, TimingFound
 
-Published = dict[tuple[str, str, str, str], float]  # (table, dataset or task, row, column) -> value
 
-
-def table_of(evidence: Evidence, table: Table, published: Published, reference: Published) -> TableFound:
+def table_of(evidence: Evidence, table: Table, published: Numbers, reference: Numbers) -> TableFound:
     """One table: a block for each of its tasks that the profile has."""
     asked = table.tasks or tuple(evidence.tasks)
     headings = tuple(Heading(c.key, c.title, c.unit, c.decimals, c.higher_is_better) for c in table.columns)
@@ -42,7 +41,7 @@ def _elsewhere(evidence: Evidence, task: str) -> str:
 
 
 def _block(
-    evidence: Evidence, table: Table, task: str, headings: tuple[Heading, ...], published: Published, reference: Published
+    evidence: Evidence, table: Table, task: str, headings: tuple[Heading, ...], published: Numbers, reference: Numbers
 ) -> Block:
     facts = evidence.tasks[task]
     known: dict[str, Any] = {"published": published, "reference": reference}
@@ -58,7 +57,7 @@ def _block(
     return Block(task, facts["dataset"], facts["scope"], facts["labels"], tuple(lines), compared)
 
 
-def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column, known: dict[str, Published]) -> Cell:
+def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column, known: dict[str, Numbers]) -> Cell:
     series, dataset = evidence.series(task, row, column.key), evidence.tasks[task]["dataset"]
     found = estimate(series)
     status, reason, command = _standing(evidence, task, row, column, series)
@@ -66,8 +65,8 @@ def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column,
         *(table.id, dataset, task, row, column.key, column.unit, status),
         reason=reason,
         command=command,
-        published=_known(known["published"], table.id, task, dataset, row, column.key),
-        reference=_known(known["reference"], table.id, task, dataset, row, column.key),
+        published=number_at(known["published"], table.id, task, dataset, row, column.key),
+        reference=number_at(known["reference"], table.id, task, dataset, row, column.key),
     )
     if found is None:
         return replace(cell, records=tuple(path for path in series.paths if path))
@@ -81,11 +80,6 @@ def _cell(evidence: Evidence, table: Table, task: str, row: str, column: Column,
         values=series.values,
         records=series.paths,
     )
-
-
-def _known(values: Published, table: str, task: str, dataset: str, row: str, column: str) -> float | None:
-    places = ((table, place, row, column) for place in (task, dataset, ""))
-    return next((values[place] for place in places if place in values), None)
 
 
 def _view_of(column: Column) -> str:

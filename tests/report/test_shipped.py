@@ -16,7 +16,7 @@ from craftbench.report.face import claims_of, scopes_of
 from craftbench.report.findings import findings
 
 SHIPPED = Path(craftbench.__file__).parent / "results" / "reference"
-RAN = json.loads((SHIPPED / "verdicts.json").read_text(encoding="utf-8"))
+RAN = json.loads((SHIPPED / "verdicts" / "standard.json").read_text(encoding="utf-8"))
 VERDICTS = [(paper, verdict) for paper, ran in RAN.items() for verdict in ran["verdicts"]]
 
 
