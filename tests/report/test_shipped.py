@@ -12,6 +12,7 @@ from craftbench.benchmarks import catalogue
 from craftbench.benchmarks.benchmark import Scope
 from craftbench.benchmarks.store import Store
 from craftbench.core.verdicts import Word
+from craftbench.report import recorded
 from craftbench.report.face import claims_of, scopes_of
 from craftbench.report.findings import findings
 
@@ -31,9 +32,9 @@ def test_every_paper_ships_verdicts_on_claims_that_it_makes():
 
 @pytest.mark.parametrize("paper", catalogue.PAPERS)
 def test_every_difference_of_a_verdict_is_that_of_the_means_that_ship(paper):
-    cells = json.loads((SHIPPED / f"{paper}.json").read_text(encoding="utf-8"))
-    means = {(cell["task"], cell["row"], cell["column"]): cell["mean"] for cell in cells}
-    known = means | {(cell["task"], "", cell["column"]): 0.0 for cell in cells}  # "": the row alone
+    fits = recorded.read(SHIPPED / f"{paper}.json").fits
+    means = {(fit.task, fit.row, column): mean for fit in fits for column, (mean, _, _) in fit.means.items()}
+    known = means | {(task, "", column): 0.0 for task, _, column in means}  # "": the row alone
     claims = {claim.id: claim for claim in catalogue.declared(paper).claims}
     compared = 0
     for verdict in RAN[paper]["verdicts"]:
