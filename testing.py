@@ -14,7 +14,7 @@ by that paper's own runners. Reading the user's disk on purpose is not prevented
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import inspect
 import io
 import json
@@ -380,9 +380,9 @@ def _imported(where: str) -> type[Runner]:
     module_name, _, name = where.partition(":")
     if not (module_name and name):
         raise UsageError(f"{where!r} is not of the form MODULE:CLASS; write my_package.my_module:MyRunner")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # last, so that a file there hides no installed package
     try:
+        if importlib.util.find_spec(module_name.partition(".")[0]) is None:  # what is here hides nothing that is installed
+            sys.path.append(str(Path.cwd()))
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):

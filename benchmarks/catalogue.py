@@ -10,7 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
-from .benchmark import Benchmark, Row
+from .benchmark import Benchmark
+from .rows import beside
 
 PAPERS = ("ifru", "gradcraft", "dml", "labelcraft", "cft")
 
@@ -35,12 +36,13 @@ def joined(paper: Benchmark, runners: Sequence[type[Runner]]) -> Benchmark:
         if runner.name in taken:
             raise UsageError(f"the name {runner.name!r} of {runner.__module__}:{runner.__qualname__} is taken; choose another one")
         taken.add(runner.name)
-    rows = tuple(Row(runner) for runner in runners)
-    keys = tuple(row.key for row in rows)
     profiles = {
-        name: replace(profile, rows={task: (*own, *rows) for task, own in profile.rows.items()})
+        name: replace(
+            profile, rows={task: (*own, *(beside(own, runner) for runner in runners)) for task, own in profile.rows.items()}
+        )
         for name, profile in paper.profiles.items()
     }
+    keys = tuple(runner.name for runner in runners)
     return replace(paper, profiles=profiles, tables=tuple(replace(table, rows=(*table.rows, *keys)) for table in paper.tables))
 
 

@@ -25,6 +25,7 @@ from ..core.runner import Fitted, Runner
 from ..core.task import Predictions, Task, View
 from .benchmark import Row, TaskSpec
 from .catalogue import PAPERS, declared
+from .rows import beside
 
 SEED = 1
 
@@ -166,7 +167,9 @@ class Trial:
         return Asked(SEED, folder, self.exercise.parents(self.runner.requires), deadline)
 
     def params(self) -> Params:
-        return self.runner.Params.resolve(dict(self.pinned))
+        """As the smoke profile would have them, so that a network is no larger than those of the rows beside it."""
+        usual = beside(self.exercise.rows.values(), self.runner).pinned
+        return self.runner.Params.resolve({**usual, **self.pinned})
 
     def _attempt(self, hidden: list[pd.DataFrame]) -> Fit | Exception:
         try:
