@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,10 @@ from ..core.errors import unknown
 from ..core.runner import Runner
 from ..core.task import Predictions, Task, View
 
-Scope = Literal["paper's data", "real stand-in", "simulated", "tiny model"]
+if TYPE_CHECKING:
+    from ..datasets.entries import Recorded, Simulated
+
+Scope = Literal["paper's data", "real stand-in", "simulated", "tiny model", "own data"]
 Role = Literal["method", "baseline", "floor", "target", "control", "ablation"]
 
 
@@ -44,6 +47,11 @@ class TaskSpec(ABC):
     dataset: str
     scope: Scope
     labels: Mapping[str, str]
+    asks: ClassVar[str]  # the table that a dataset must have
+
+    def on(self, entry: Recorded | Simulated) -> Self:
+        """The same question about a dataset of another package that has the table."""
+        return replace(self, dataset=entry.name, scope="own data")  # pyright: ignore[reportArgumentType]
 
     @abstractmethod
     def cache_key(self, data_home: Path) -> Mapping[str, Any]:
@@ -350,6 +358,11 @@ class Benchmark:
         if name not in self.profiles:
             raise unknown("profile", name, self.profiles)
         return self.profiles[name]
+
+    @property
+    def asks(self) -> str:
+        """The table that a dataset must have for its tasks."""
+        return next(iter(self.profiles.values())).tasks[0].asks
 
     def task_kind(self) -> type[Task]:
         """The kind of task that its rows serve (an outside runner joins when it serves the same)."""

@@ -1,25 +1,28 @@
-"""The papers, and the runners of other packages that join their tables by the entry point `craftbench.runners`."""
+"""The papers, and what other packages add to their tables: runners (`craftbench.runners`) and datasets (`craftbench.datasets`)."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from ..core.errors import UsageError, unknown
 from ..core.runner import Runner
-from .benchmark import Benchmark
+from ..datasets.entries import Recorded, Simulated, outside_datasets
+from .benchmark import Benchmark, Profile, Table
 from .rows import beside
 
 PAPERS = ("ifru", "gradcraft", "dml", "labelcraft", "cft")
 
 
 def benchmark(name: str) -> Benchmark:
-    """A paper by its name on the command line, with the runners of other packages beside its own."""
+    """A paper by its name on the command line, with the datasets and runners of other packages beside its own."""
     paper = declared(name)
-    return joined(paper, [runner for runner in outside_runners() if runner.task is paper.task_kind()])
+    wider = widened(paper, [entry for entry in outside_datasets().values() if paper.asks in entry.tables])
+    return joined(wider, [runner for runner in outside_runners() if runner.task is paper.task_kind()])
 
 
 def declared(name: str) -> Benchmark:
@@ -27,6 +30,35 @@ def declared(name: str) -> Benchmark:
     if name not in PAPERS:
         raise unknown("paper", name, PAPERS)
     return importlib.import_module(f"{__package__}.papers.{name}").BENCHMARK
+
+
+# Datasets
+
+
+def widened(paper: Benchmark, entries: Sequence[Recorded | Simulated]) -> Benchmark:
+    """`paper` with a task on each of these datasets in every profile: the profile's first task, with its rows, asked of other data.
+
+    It stands in every table that shows this first task and is not of simulated worlds alone.
+    """
+    added = {profile.tasks[0].key: [profile.tasks[0].on(entry) for entry in entries] for profile in paper.profiles.values()}
+    profiles = {name: _with_tasks(profile, added[profile.tasks[0].key]) for name, profile in paper.profiles.items()}
+    simulated = {task.key for profile in paper.profiles.values() for task in profile.tasks if task.scope == "simulated"}
+    keys = {key: [task.key for task in tasks] for key, tasks in added.items()}
+    tables = tuple(table if set(table.tasks) <= simulated else _with_blocks(table, keys) for table in paper.tables)
+    return replace(paper, profiles=profiles, tables=tables)
+
+
+def _with_tasks(profile: Profile, tasks: Iterable[Any]) -> Profile:
+    own = profile.rows[profile.tasks[0].key]
+    return replace(profile, tasks=(*profile.tasks, *tasks), rows={**profile.rows, **{task.key: own for task in tasks}})
+
+
+def _with_blocks(table: Table, added: Mapping[str, Sequence[str]]) -> Table:
+    more = dict.fromkeys(key for first, keys in added.items() if first in table.tasks for key in keys)
+    return replace(table, tasks=(*table.tasks, *more))
+
+
+# Runners
 
 
 def joined(paper: Benchmark, runners: Sequence[type[Runner]]) -> Benchmark:

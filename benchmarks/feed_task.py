@@ -46,6 +46,7 @@ class FeedSpec(TaskSpec):
     k: the length of a list, None for the dataset's own.
     """
 
+    asks = "impressions"
     dataset: str
     scope: Scope
     k: int | None = None

@@ -15,7 +15,8 @@ from ..core.task import MultiTask, Predictions, View
 from ..datasets import multitask
 from ..datasets.catalogue import load
 from ..datasets.dataset import Dataset
-from ..datasets.multitask_rule import MultiTaskRule, rule_of
+from ..datasets.entries import Recorded, Simulated
+from ..datasets.multitask_rule import VIEWS, MultiTaskRule, rule_of
 from ..datasets.sim_video_worlds import WORLDS
 from .benchmark import Measure, Scope, TaskSpec
 from .simulated_week import VIEW, week_of
@@ -42,6 +43,7 @@ class MultiTaskSpec(TaskSpec):
     tasks: the labels to predict.
     """
 
+    asks = "impressions"
     dataset: str
     scope: Scope
     tasks: tuple[str, ...]
@@ -58,6 +60,10 @@ class MultiTaskSpec(TaskSpec):
             "tasks": str(len(self.tasks)),
             "predicts": ", ".join(TITLES[task] for task in self.tasks),
         }
+
+    def on(self, entry: Recorded | Simulated) -> MultiTaskSpec:
+        """Of the tasks that its own rule names; where it has none, of the views, which every log can tell."""
+        return replace(super().on(entry), tasks=VIEWS if entry.rule is None else entry.rule.tasks)
 
     def cache_key(self, data_home: Path) -> Mapping[str, Any]:
         dataset = load(self.dataset, data_home)

@@ -46,6 +46,7 @@ class NextItemSpec(TaskSpec):
     history: the longest; test_rows: see `sequences.prepare`; decoders: beside the exhaustive one; users: a seeded part of them.
     """
 
+    asks = "titles"
     dataset: str
     scope: Scope
     protocol: Protocol = "leave_one_out"

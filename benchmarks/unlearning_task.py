@@ -30,6 +30,7 @@ class UnlearningSpec(TaskSpec):
     Metrics on test: `auc` over all rows, `auc_or` over rows whose user or item is an endpoint of D_r, `auc_and` where both are.
     """
 
+    asks = "ratings"
     dataset: str
     request: RequestSpec
     backbone: str

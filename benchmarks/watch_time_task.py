@@ -44,6 +44,7 @@ class WatchTimeSpec(TaskSpec):
     share: of the train rows.
     """
 
+    asks = "impressions"
     dataset: str
     scope: Scope
     share: float = 1.0

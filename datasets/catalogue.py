@@ -10,7 +10,7 @@
 | sim-ratings(-large)| rating > 3   | as ml-100k, whose rating histogram the simulator has                              |
 
 The recorded short-video logs stand in `recorded_videos.py`, their labels in `multitask_rule.py`; what was taken in which order,
-without ratings, in `recorded_sequences.py`.
+without ratings, in `recorded_sequences.py`; other packages add theirs (`entries.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from ..core.errors import DataMissing, UsageError, unknown
 from . import amazon, bookcrossing, movielens, recorded_sequences, recorded_videos, sim_ratings, sim_titles
 from .dataset import Dataset, Provenance, assemble, data_home, main_table, read, write
-from .entries import Recorded, Simulated
+from .entries import Recorded, Simulated, outside_datasets
 from .manifest import Folder, sha256_of
 from .sim_titles_worlds import TITLES as TITLE_TITLES
 from .sim_titles_worlds import WORLDS as TITLE_WORLDS
@@ -161,11 +161,22 @@ DATASETS: Mapping[str, Recorded | Simulated] = {
 }
 
 
+def known() -> Mapping[str, Recorded | Simulated]:
+    """The datasets of this catalogue, and those of other packages; one whose name is taken is a UsageError."""
+    outside = outside_datasets()
+    if taken := sorted(set(outside) & set(DATASETS)):
+        raise UsageError(f"a package declares a dataset by the name {taken[0]!r}, which is taken; choose another one there")
+    return {**DATASETS, **outside}
+
+
 def entry_of(name: str) -> Recorded | Simulated:
     """The catalogue's entry; an unknown name is a UsageError with the nearest known one."""
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    found = known()
+    if name not in found:
+        raise unknown("dataset", name, found)
+    return found[name]
 
 
 def get(name: str, home: Path | None = None, say: Say = print) -> Dataset:
@@ -218,10 +229,10 @@ def _prepare(entry: Recorded, source: Source, home: Path, say: Say) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="craftbench-") as into:
         raw = source.fetch(Path(into), say)
         content, *_ = [unpacked_sha256(path) for path in raw if path is raw[0] or path.suffix == ".gz"]
-        known = [other for other in DATASETS.values() if isinstance(other, Recorded) and other.sha256 == content]
-        if known and known[0] is not entry:
-            say(f"recognised {raw[0].name} by its SHA-256 as {known[0].title}; it is imported as {known[0].name}")
-            entry = known[0]
+        told = [other for other in DATASETS.values() if isinstance(other, Recorded) and other.sha256 == content]
+        if told and told[0] is not entry:
+            say(f"recognised {raw[0].name} by its SHA-256 as {told[0].title}; it is imported as {told[0].name}")
+            entry = told[0]
         if entry.sha256 not in (None, content):
             raise UsageError(f"{raw[0]} is not the file that {entry.name} is made of (its SHA-256 differs); see {entry.page}")
         parsed = entry.read(*raw)
@@ -295,7 +306,7 @@ def status(home: Path | None = None) -> list[Status]:
     """What there is, and what would bring the rest."""
     home = home or data_home()
     lines: list[Status] = []
-    for name, entry in DATASETS.items():
+    for name, entry in known().items():
         present = Folder.exists(home / name)
         folder = Folder(home / name, repair=f"run: {entry.command}") if present else None
         rows = folder.files[f"{main_table(folder.tables)}.parquet"]["rows"] if folder else None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import UsageError
 from .dataset import Dataset
+from .entries import outside_datasets
 from .impressions import FEEDBACK
 from .rates import FOLDS, PSEUDO
 
@@ -108,6 +109,9 @@ def rule_of(dataset: Dataset) -> MultiTaskRule:
     """The dataset's own rule; for any other the six tasks, or those of them that its log can tell, and days in sevenths."""
     if dataset.name in RULES:
         return RULES[dataset.name]
+    outside = outside_datasets().get(dataset.name)
+    if outside is not None and outside.rule is not None:
+        return outside.rule
     return MultiTaskRule(tasks=tuple(task for task in SIX if task in VIEWS or task in dataset.impressions))
 
 
