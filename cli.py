@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from .commands import auditing, data, reading, running
+from .commands import auditing, data, making, reading, running
 from .core.errors import UsageError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     auditing.verify,
     auditing.power,
     auditing.compare,
+    making.new,
 ):
     app.command(command.__name__.rstrip("_"))(command)
 data_app = typer.Typer(help="Bring datasets onto this machine and verify them.", no_args_is_help=True)
