@@ -71,7 +71,7 @@ class Driver:
         self._dependents: dict[str, list[Cell]] = {}  # parent -> the cells that wait for it
         self._ready: deque[Cell] = deque()
         self._alone: deque[Cell] = deque()  # to be run with nothing beside them: second tries at once, timing cells at the end
-        self._died: set[str] = set()  # cells whose worker was killed by a signal
+        self._died: set[str] = set()  # cells whose worker was killed by a signal, or lost with its place
         self._running: dict[int, tuple[Cell, float]] = {}  # ticket -> cell, when it began
         self._ticket = 0
         self._lonely = False  # whether what runs must run alone
@@ -95,7 +95,7 @@ class Driver:
         return self.tally
 
     def _loop(self) -> None:
-        while not self.tally.interrupted and (self._start_ready() or self._running):
+        while not self.tally.interrupted and (self._start_ready() or self._running or self._waiting()):
             ended = [each for event in self.backend.wait(0.25) if (each := self._heard(event))]
             self._start_ready()  # the next ones compute while these are written
             for cell, outcome, attempts in ended:
@@ -142,18 +142,23 @@ class Driver:
                 else:
                     self.tally.held += 1
 
+    def _waiting(self) -> bool:
+        """Whether something could begin, were there a place for it: a backend may lose its places and find others."""
+        return bool(self._ready or self._alone) and not self.tally.out_of_time
+
     def _start_ready(self) -> bool:
         """Submit cells while there is room; True if any was started."""
         if self._lonely or not (self._ready or self._alone) or self._out_of_time():
             return False
         if self._alone:  # first lets those that run come to their end
-            if not self._running:
+            if not self._running and self.backend.has_room(self._alone[0].job):
                 self._lonely = True
                 self._submit(self._alone.popleft())
             return self._lonely
         started = False
-        while self._ready and len(self._running) < self.backend.capacity:
-            cell = self._ready.popleft()
+        while (number := next((n for n, cell in enumerate(self._ready) if self.backend.has_room(cell.job)), None)) is not None:
+            cell = self._ready[number]
+            del self._ready[number]
             broken = self._broken_parent(cell)
             if broken is not None:
                 self._record(cell, broken, attempts=0)
@@ -193,9 +198,9 @@ class Driver:
         self.tally.running.pop(cell.path, None)
         self.tally.seconds += time.monotonic() - began
         attempts = 2 if cell.path in self._died else 1
-        if event.by_signal and attempts == 1:
+        if attempts == 1 and (event.by_signal or event.lost):
             self._died.add(cell.path)
-            self._alone.appendleft(cell)
+            (self._ready if event.lost and cell.job.timing is None else self._alone).appendleft(cell)
             return None
         return cell, event.outcome or without_fit(event.reason), attempts
 

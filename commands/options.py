@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    from ..benchmarks.backends.backend import Backend
     from ..benchmarks.benchmark import Benchmark
     from ..benchmarks.plan import Overrides
     from ..benchmarks.store import Store
@@ -26,7 +28,15 @@ Runners = Annotated[list[str] | None, typer.Option("--runner", help="only this r
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="only this dataset (repeat for more)")]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="seeds per row")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="trials per study, the same for every row")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="cells at a time, one thread each")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="cells at a time, one thread each; default: 2 here, as many as a Ray cluster has CPUs"),
+]
+BackendOption = Annotated[str, typer.Option("--backend", help="local | ray: where cells run")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="of the Ray cluster: HOST:PORT, or ray://HOST:10001; default: the one on this machine"),
+]
 Memory = Annotated[int, typer.Option("--memory", min=200, help="MB that one cell may take")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="ROW.param=value, instead of a search (repeat for more)")]
 Retry = Annotated[str | None, typer.Option("--retry", help="`failed`: run failed cells again")]
@@ -35,6 +45,33 @@ Within = Annotated[str | None, typer.Option("--within", help="start no cell afte
 DEFAULT_STORE, DEFAULT_OUT = Path("results/runs"), Path("results/report")
 DEFAULT_JOBS = max(1, min(2, os.cpu_count() or 1))
 DEFAULT_MEMORY = 6000
+BACKENDS = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where cells run, as the command line says it. Raises `UsageError`, when it is made, for what does not go together."""
+
+    backend: str
+    address: str | None
+    jobs: int | None
+    memory: int
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise unknown("--backend", self.backend, BACKENDS)
+        if self.address is not None and self.backend != "ray":
+            raise UsageError("--address is of a Ray cluster; add --backend ray")
+
+    def open(self) -> Backend:
+        """Connected, and ready for a driver, which closes it."""
+        if self.backend == "ray":
+            from ..benchmarks.backends.ray import RayBackend
+
+            return RayBackend(self.address, self.jobs, self.memory)
+        from ..benchmarks.backends.local import LocalBackend
+
+        return LocalBackend(self.jobs or DEFAULT_JOBS, self.memory)
 
 
 def benchmark_of(paper: str) -> Benchmark:

@@ -9,10 +9,11 @@ import typer
 
 from ..core.errors import unknown
 from .options import (
-    DEFAULT_JOBS,
     DEFAULT_MEMORY,
     DEFAULT_OUT,
     DEFAULT_STORE,
+    Address,
+    BackendOption,
     Datasets,
     Jobs,
     JsonOption,
@@ -27,6 +28,7 @@ from .options import (
     Sets,
     StoreOption,
     Trials,
+    Where,
     Within,
     benchmark_of,
     overrides_of,
@@ -68,8 +70,10 @@ def run(
     dataset: Datasets = None,
     seeds: Seeds = None,
     trials: Trials = None,
-    jobs: Jobs = DEFAULT_JOBS,
+    jobs: Jobs = None,
     memory: Memory = DEFAULT_MEMORY,
+    backend: BackendOption = "local",
+    address: Address = None,
     store: StoreOption = DEFAULT_STORE,
     sets: Sets = None,
     retry: Retry = None,
@@ -77,7 +81,8 @@ def run(
 ) -> None:
     """Run what the store does not hold yet. Interrupt it at will: the same command goes on."""
     overrides = overrides_of(seeds, trials, sets)
-    raise typer.Exit(_run(benchmark_of(paper), profile, store_of(store), overrides, runner, dataset, jobs, memory, retry, within))
+    where = Where(backend, address, jobs, memory)
+    raise typer.Exit(_run(benchmark_of(paper), profile, store_of(store), overrides, runner, dataset, where, retry, within))
 
 
 def sweep(
@@ -90,8 +95,10 @@ def sweep(
     space: Annotated[list[str] | None, typer.Option("--space", help='"damping=log(1e-7,1e-3)" (repeat for more)')] = None,
     trials: Annotated[int, typer.Option(min=1)] = 20,
     timeout: Annotated[str | None, typer.Option(help="start no cell after this long: 90s, 10m, 2h")] = None,
-    jobs: Jobs = DEFAULT_JOBS,
+    jobs: Jobs = None,
     memory: Memory = DEFAULT_MEMORY,
+    backend: BackendOption = "local",
+    address: Address = None,
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = DEFAULT_OUT,
     sets: Sets = None,
@@ -107,7 +114,8 @@ def sweep(
             raise unknown(name, value, known)
     benchmark, overrides = swept(benchmark_of(paper), profile, runner, space or [], trials, sampler, pruner, sets_of(sets))
     opened = store_of(store)
-    code = _run(benchmark, "sweep", opened, overrides, runner, dataset, jobs, memory, None, timeout, finals=False)
+    where = Where(backend, address, jobs, memory)
+    code = _run(benchmark, "sweep", opened, overrides, runner, dataset, where, None, timeout, finals=False)
     write_report_of([benchmark], "sweep", opened, out)
     raise typer.Exit(code)
 
@@ -119,8 +127,10 @@ def reproduce(
     dataset: Datasets = None,
     seeds: Seeds = None,
     trials: Trials = None,
-    jobs: Jobs = DEFAULT_JOBS,
+    jobs: Jobs = None,
     memory: Memory = DEFAULT_MEMORY,
+    backend: BackendOption = "local",
+    address: Address = None,
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = DEFAULT_OUT,
     sets: Sets = None,
@@ -128,12 +138,12 @@ def reproduce(
     within: Within = None,
 ) -> None:
     """Fetch the data, run, and report: one command for a whole paper."""
+    where = Where(backend, address, jobs, memory)
     opened, code, benchmarks = store_of(store), 0, [benchmark_of(paper) for paper in papers_of(papers)]
     for benchmark in benchmarks:
         _fetch(benchmark, profile)
-        code = max(
-            code, _run(benchmark, profile, opened, overrides_of(seeds, trials, sets), runner, dataset, jobs, memory, retry, within)
-        )
+        overrides = overrides_of(seeds, trials, sets)
+        code = max(code, _run(benchmark, profile, opened, overrides, runner, dataset, where, retry, within))
         if code > 1:
             break
     write_report_of(benchmarks, profile, opened, out)
@@ -165,13 +175,11 @@ def _run(
     overrides: Overrides,
     rows: list[str] | None,
     datasets: list[str] | None,
-    jobs: int,
-    memory: int,
+    where: Where,
     retry: str | None,
     within: str | None,
     finals: bool = True,
 ) -> int:
-    from ..benchmarks.backends.local import LocalBackend
     from ..benchmarks.driver import Driver, sweep_damaged
     from ..progress import Progress
 
@@ -184,7 +192,7 @@ def _run(
         planner = _planner(benchmark, profile, store, overrides)
         selection = planner.select(rows or [], datasets or [], finals)
         with Progress(planner, selection, command) as progress:
-            driver = Driver(planner, LocalBackend(jobs, memory), selection, progress, seconds, retry == "failed")
+            driver = Driver(planner, where.open(), selection, progress, seconds, retry == "failed")
             tally = driver.run()
         progress.conclude(tally)
     return 130 if tally.interrupted else 1 if tally.failed or tally.failed_before else 0

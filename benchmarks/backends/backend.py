@@ -11,7 +11,10 @@ from ..cell import Job, Outcome
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a submitted job: progress, an outcome, or the end of its process without one."""
+    """What became of a submitted job: progress, an outcome, or the end of its process without one.
+
+    by_signal: its process was killed; lost: the place that it ran in went with it, and the job may not be to blame.
+    """
 
     ticket: int
     kind: Literal["progress", "outcome", "died"]
@@ -20,18 +23,23 @@ class Event:
     value: float | None = None
     reason: str = ""
     by_signal: bool = False
+    lost: bool = False
 
 
 class Backend(Protocol):
     """A place that runs jobs. The driver alone writes records, so no shared file system is needed."""
 
-    capacity: int
-
     def warm(self, modules: Sequence[str]) -> None:
         """Told before the first job which modules the jobs will need."""
         ...
 
-    def submit(self, ticket: int, job: Job) -> None: ...
+    def has_room(self, job: Job) -> bool:
+        """Whether a place that suits the job is free now."""
+        ...
+
+    def submit(self, ticket: int, job: Job) -> None:
+        """Begin a job; only where there is room for it."""
+        ...
 
     def wait(self, timeout: float) -> list[Event]: ...
 

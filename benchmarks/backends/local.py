@@ -45,7 +45,7 @@ class LocalBackend:
     """Up to `jobs` workers; each may use `memory_mb` at most."""
 
     def __init__(self, jobs: int, memory_mb: int) -> None:
-        self.capacity, self.memory_mb = jobs, memory_mb
+        self.jobs, self.memory_mb = jobs, memory_mb
         self._context = multiprocessing.get_context("forkserver")
         self._workers: dict[int, _Worker] = {}
         self._leaving: list[Any] = []  # processes that have been ended and not yet waited for
@@ -66,6 +66,10 @@ class LocalBackend:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def has_room(self, job: Job) -> bool:
+        """Whether fewer than `jobs` workers are busy."""
+        return len(self._workers) < self.jobs
 
     def submit(self, ticket: int, job: Job) -> None:
         """Start a worker on `job`."""
