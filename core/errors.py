@@ -30,3 +30,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 def shown(text: str, most: int = 80) -> str:
     """A stranger's text in quotes inside a sentence, on one line and not longer than it need be."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text)} characters)"
+
+
+def reason_of(error: BaseException, most: int = 300) -> str:
+    """What an exception says, on one line and not longer than it need be."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:most]

@@ -128,13 +128,19 @@ class Folder:
         self.repair = repair
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
-            version = int(manifest["format"])
+            if (version := int(manifest["format"])) > FORMAT:
+                newer = f"{folder} was written by a newer craftbench (format {version}, known {FORMAT})"
+                raise UsageError(f"{newer}; upgrade craftbench")
             self.fingerprint: str = manifest["fingerprint"]
             self.files: dict[str, dict[str, Any]] = manifest["files"]
-        except (ValueError, KeyError, TypeError):
+            contents = {name: str(self.files[f"{name}.parquet"]["content"]) for name in self.tables}
+            sizes = [(int(file["bytes"]), str(file["sha256"])) for file in self.files.values()]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UsageError(f"{folder / MANIFEST} is damaged; {repair}") from None
-        if version > FORMAT:
-            raise UsageError(f"{folder} was written by a newer craftbench (format {version}, known {FORMAT}); upgrade craftbench")
+        except OSError as error:
+            raise UsageError(f"{folder / MANIFEST} cannot be read ({error.strerror}); {repair}") from None
+        if not sizes or _combine(contents) != self.fingerprint:
+            raise UsageError(f"{folder / MANIFEST} is damaged (it does not say what it was made of); {repair}")
 
     @staticmethod
     def exists(folder: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, reason_of
 
 BATCH = 1 << 20  # rows of Parquet at a time
 
@@ -37,7 +39,7 @@ class Batches:
                 with opened(file) as parquet:
                     _found(parquet.schema_arrow.names, self.names, str(file))
                     for batch in parquet.iter_batches(BATCH, columns=list(self.names), use_threads=False):
-                        yield columns_of(batch.to_pandas(), self.names)
+                        yield columns_of(batch.to_pandas(ignore_metadata=True), self.names)
         elif isinstance(self.log, Iterable):
             for table in cast(Iterable[Table], self.log):
                 yield columns_of(table, self.names)
@@ -76,9 +78,13 @@ def parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def opened(file: Path) -> pq.ParquetFile:
-    """A Parquet file; UsageError where it is none."""
+@contextmanager
+def opened(file: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file; UsageError where it is none, or turns out to be damaged while it is read."""
     try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
+        with pq.ParquetFile(file) as parquet:
+            yield parquet
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of whoever writes meanwhile
+            raise
+        raise UsageError(f"{file} cannot be read as Parquet ({reason_of(error)}); write it again") from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import torch
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, reason_of
 from .extra import need
 from .gguf_file import read_gguf
 from .hub_tokenizer import adopted
@@ -29,9 +30,7 @@ def from_folder(path: Path | str, dtype: str = "float32") -> LanguageModel:
     path = Path(path)
     ggufs = sorted(path.glob("*.gguf"))
     _check_folder(path, bool(ggufs))
-    if (path / FACTS).exists():
-        model = LanguageModel.load(path)
-    elif any(path.glob("*.safetensors")):
+    if any(path.glob("*.safetensors")):
         model = _read(path, dtype)
     elif len(ggufs) == 1:
         model = read_gguf(ggufs[0])
@@ -63,7 +62,9 @@ def _check_folder(path: Path, gguf: bool) -> None:
 def _read(path: Path, dtype: str) -> LanguageModel:
     transformers = need("transformers")
     try:
-        json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        _check_sizes(path)
+        if (path / FACTS).exists():
+            return LanguageModel.load(path)
         network = transformers.AutoModelForCausalLM.from_pretrained(
             path,
             local_files_only=True,
@@ -73,15 +74,36 @@ def _read(path: Path, dtype: str) -> LanguageModel:
             attn_implementation="sdpa",
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except UsageError:
+        raise
     except Exception as error:  # whatever a library says of a stranger's folder
-        raise UsageError(f"folder {path} cannot be read as a causal language model ({type(error).__name__}: {error})") from error
+        what = f"{type(error).__name__}: {reason_of(error)}"
+        raise UsageError(f"folder {path} cannot be read as a causal language model ({what}); fetch it again") from error
     network.generation_config = transformers.GenerationConfig()  # a checkpoint's own may sample
     return LanguageModel(network.eval(), adopted(tokenizer, str(path)))
 
 
+def _check_sizes(path: Path) -> None:
+    """Before anything is built: no more layers than tensors, and no matrix larger than all of them together."""
+    from safetensors import safe_open
+
+    tensors = numbers = 0
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, "pt") as held:
+            for name in held.keys():  # noqa: SIM118  # it is no mapping
+                tensors, numbers = tensors + 1, numbers + math.prod(held.get_slice(name).get_shape())
+    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    layers, width = config.get("num_hidden_layers", 0), config.get("hidden_size", 0)
+    sides = [config.get(name, 0) for name in ("vocab_size", "intermediate_size", "num_attention_heads")]
+    if layers > tensors or any(side * width > numbers for side in sides):
+        raise UsageError(f"{path / CONFIG} describes a larger model than the weights beside it; take both of one checkpoint")
+
+
 @torch.no_grad()
 def _check_scores(model: LanguageModel, path: Path) -> None:
-    """Two continuations that share their first token, read as a tree, against each read plainly by the whole network."""
+    """Weights that are numbers; and two continuations that share their first token, read as a tree, against each read plainly."""
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.network.parameters()):
+        raise UsageError(f"the model in {path} has weights that are no numbers (infinite or NaN); fetch it again")
     ids = [token % model.tokenizer.size for token in (11, 7, 19, 5, 23, 3)]
     reading = Reading(model, [ids[:3]])
     sees = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]], dtype=torch.bool, device=model.device)

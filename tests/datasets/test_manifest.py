@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from craftbench.core.errors import UsageError
 from craftbench.datasets import manifest
 from craftbench.datasets.manifest import Folder, content_hash, fingerprint, write_folder
+from mangle import mangled
 
 TABLES = {
     "a": pd.DataFrame({"x": np.arange(5), "y": np.float32([0, 1, 2, 3, 4])}),
@@ -130,3 +132,22 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(UsageError, match=r"cannot write .*home"):
         write_folder(tmp_path / "home" / "d", TABLES, {})
+
+
+def test_no_harm_to_any_file_goes_unseen(tmp_path: Path) -> None:
+    """The manifest among them: it must say what it was made of."""
+    write_folder(tmp_path / "d", TABLES, {"n": 1})
+    for name in ("manifest.json", "facts.json", "a.parquet", "sub/b.parquet"):
+        path = tmp_path / "d" / name
+        whole = path.read_bytes()
+        for seed in range(60):
+            path.write_bytes(mangled(whole, random.Random(seed)))
+            try:
+                opened = _folder(tmp_path / "d")
+                opened.verify()
+            except UsageError:
+                continue
+            assert opened.fingerprint == fingerprint(TABLES)
+            for table in opened.tables:
+                pd.testing.assert_frame_equal(opened.table(table), TABLES[table])
+        path.write_bytes(whole)

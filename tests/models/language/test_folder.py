@@ -10,33 +10,8 @@ import transformers
 from craftbench.core.errors import UsageError
 from craftbench.models.language.folder import from_folder
 from craftbench.models.language.hub_tokenizer import adopted
-from craftbench.models.language.tiny import TinySizes, tiny
 
 IDS = torch.tensor([[5, 6, 7]])
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A Qwen2 checkpoint as transformers saves one, whose settings ask for sampling."""
-    rules = tiny(["Star Moon", "Star River"] * 3, TinySizes(vocabulary=280), 0).tokenizer.rules
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=rules, eos_token="<|end|>", bos_token="<|start|>")
-    config = transformers.Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        use_sliding_window=True,
-        sliding_window=48,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    network = transformers.Qwen2ForCausalLM(config)
-    network.generation_config = transformers.GenerationConfig(do_sample=True, temperature=0.5)
-    network.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    return tmp_path, network
 
 
 def test_a_checkpoint_is_read_as_it_is(folder):
