@@ -39,7 +39,7 @@ class Batches:
                 with opened(file) as parquet:
                     _found(parquet.schema_arrow.names, self.names, str(file))
                     for batch in parquet.iter_batches(BATCH, columns=list(self.names), use_threads=False):
-                        yield columns_of(batch.to_pandas(ignore_metadata=True), self.names)
+                        yield columns_of(batch.replace_schema_metadata().to_pandas(), self.names)
         elif isinstance(self.log, Iterable):
             for table in cast(Iterable[Table], self.log):
                 yield columns_of(table, self.names)

@@ -67,7 +67,7 @@ def write_labelled(path: Path, folder: Path, names: Sequence[str], label: Callab
             writer: pq.ParquetWriter | None = None
             for batch in source.iter_batches(BATCH, use_threads=False):
                 table = pa.Table.from_batches([batch])
-                for name, column in label(batch.to_pandas(ignore_metadata=True)).items():
+                for name, column in label(batch.replace_schema_metadata().to_pandas()).items():
                     table = table.append_column(name, pa.array(column))
                 writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
                 writer.write_table(table)
