@@ -88,12 +88,14 @@ class Process:
     arguments: Sequence[str]
     profile: dict[str, Any] = field(default_factory=dict)
     program: tuple[str, ...] = (str(DRIVE),)
+    quiet: bool = False  # what it says is thrown away: a pipe that nobody empties would stop it
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
         environment = {**os.environ, MARK: self.mark, "TOY_PROFILE": json.dumps(self.profile)}
         command = [sys.executable, *self.program, *map(str, self.arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        where = subprocess.DEVNULL if self.quiet else subprocess.PIPE
+        pipes = {"stdout": where, "stderr": where, "text": True}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
 
     def __enter__(self) -> Process:
