@@ -9,7 +9,7 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +22,8 @@ from .document import added_after_looking, write_plan
 from .line import Cell
 from .plan import Place, Planner, Selection
 from .store import Record, Store
+
+LOSSES = 3  # a cell that was lost with its place this often, and then again, is held to be why
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Driver:
         self._dependents: dict[str, list[Cell]] = {}  # parent -> the cells that wait for it
         self._ready: deque[Cell] = deque()
         self._alone: deque[Cell] = deque()  # to be run with nothing beside them: second tries at once, timing cells at the end
-        self._died: set[str] = set()  # cells whose worker was killed by a signal, or lost with its place
+        self._died: Counter[str] = Counter()  # how often a cell's worker was killed by a signal
+        self._lost: Counter[str] = Counter()  # how often it was lost with its place
         self._running: dict[int, tuple[Cell, float]] = {}  # ticket -> cell, when it began
         self._ticket = 0
         self._lonely = False  # whether what runs must run alone
@@ -197,10 +200,14 @@ class Driver:
         self._lonely = False
         self.tally.running.pop(cell.path, None)
         self.tally.seconds += time.monotonic() - began
-        attempts = 2 if cell.path in self._died else 1
-        if attempts == 1 and (event.by_signal or event.lost):
-            self._died.add(cell.path)
-            (self._ready if event.lost and cell.job.timing is None else self._alone).appendleft(cell)
+        attempts = 1 + self._died[cell.path] + self._lost[cell.path]
+        if event.by_signal and not self._died[cell.path]:
+            self._died[cell.path] += 1
+            self._alone.appendleft(cell)
+            return None
+        if event.lost and self._lost[cell.path] < LOSSES:
+            self._lost[cell.path] += 1
+            (self._ready if cell.job.timing is None else self._alone).appendleft(cell)
             return None
         return cell, event.outcome or without_fit(event.reason), attempts
 

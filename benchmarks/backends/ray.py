@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import socket
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from .slot import News, Order, Sent, Slot, code_of
 
 HELD = 2**30  # bytes of folders that the driver keeps in the object store, beside those that are on their way
 _STAFF_SECONDS = 2.0
+_HEAD_SECONDS = 45.0  # how long the cluster's head may be silent
+_LOSS_SECONDS = 5.0  # between the loss of a slot and the next try of its cell
 _PATIENCE = 600.0  # seconds without any place before the driver gives up
 
 Kind = Literal["CPU", "GPU"]
@@ -54,7 +57,8 @@ class RayBackend:
     """
 
     def __init__(self, address: str | None, jobs: int | None, memory_mb: int) -> None:
-        self._ray = _connected(address)
+        self._ray, self._head = _connected(address)
+        self._reached = time.monotonic()  # when the head last answered
         self.jobs, self.memory_mb = jobs, memory_mb
         self._modules: tuple[str, ...] = ()
         self._places: list[_Place] = []
@@ -62,6 +66,7 @@ class RayBackend:
         self._total: dict[Kind, int] = {"CPU": 0, "GPU": 0}
         self._wanted: dict[Kind, float] = {}  # kind -> since when there has been no place of it
         self._staffed = 0.0
+        self._losses: deque[tuple[float, Event]] = deque()  # when each was seen, the oldest first
 
     def warm(self, modules: Sequence[str]) -> None:
         """Ask for slots, which import these once."""
@@ -107,16 +112,23 @@ class RayBackend:
         calls = {place.call: place for place in self._places if place.call is not None}
         if not calls:
             time.sleep(timeout)
-            return []
+            return self._lost()
         first, _ = self._ray.wait(list(calls), timeout=timeout)
         answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0) if first else ([], [])
-        return [event for call in answered if (event := self._heard(calls[call]))]
+        return [event for call in answered if (event := self._heard(calls[call]))] + self._lost()
+
+    def _lost(self) -> list[Event]:
+        """Losses of some seconds ago, in a cluster that is still there: no cell goes from node to node while they all end."""
+        if not self._losses or time.monotonic() - self._losses[0][0] < _LOSS_SECONDS or not _listens(self._head):
+            return []
+        return [self._losses.popleft()[1]]
 
     def _heard(self, place: _Place) -> Event | None:
         try:
             answer = self._answer(place)
         except self._ray.exceptions.RayActorError:
-            return self._gone(place)
+            self._gone(place)
+            return None
         except self._ray.exceptions.RayTaskError as error:
             return self._refused(place, error)
         if isinstance(answer, str):
@@ -135,14 +147,14 @@ class RayBackend:
             answer.event.outcome.files.update(parcels.joined(fetched))
         return answer
 
-    def _gone(self, place: _Place) -> Event | None:
+    def _gone(self, place: _Place) -> None:
         """A slot that died, or cannot be reached and so is ended; another takes its place."""
         self._places.remove(place)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(place.actor)
-        if place.ticket is None:
-            return None
-        return Event(place.ticket, "died", reason=f"the worker died (its slot on node {place.node} was lost)", lost=True)
+        if place.ticket is not None:
+            reason = f"the worker died (its slot on node {place.node} was lost)"
+            self._losses.append((time.monotonic(), Event(place.ticket, "died", reason=reason, lost=True)))
 
     def _refused(self, place: _Place, error: Any) -> Event:
         """A slot could not do what it was asked for: what is wrong with its node ends the run, anything else fails the cell."""
@@ -160,6 +172,14 @@ class RayBackend:
         if now - self._staffed < _STAFF_SECONDS:
             return
         self._staffed = now
+        if not _listens(self._head):  # asking Ray would end this process after a minute
+            if now - self._reached > _HEAD_SECONDS:
+                raise UsageError(
+                    f"the head of the Ray cluster ({self._head}) has not answered for {_HEAD_SECONDS:.0f} s; "
+                    "nothing recorded is lost, run the same command again when it is there"
+                )
+            return
+        self._reached = now
         resources = self._ray.cluster_resources()
         self._total = {"CPU": int(resources.get("CPU", 0)), "GPU": int(resources.get("GPU", 0))}
         for kind, since in self._wanted.items():
@@ -188,17 +208,29 @@ class RayBackend:
         self._ray.shutdown()
 
 
-def _connected(address: str | None) -> Any:
-    """The module `ray`, connected to a cluster."""
+def _connected(address: str | None) -> tuple[Any, str]:
+    """The module `ray`, connected to a cluster, and where the cluster's head listens."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
         raise UsageError("--backend ray needs the package 'ray'; run: pip install 'craftbench[ray]'") from None
+    asked = address or os.environ.get("RAY_ADDRESS") or ""
+    if ":" in asked and not _listens(asked):  # Ray itself would try for minutes
+        raise UsageError(f"nothing listens at the address {asked!r} of a Ray cluster; start one there (docs/many-machines.md)")
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except Exception as error:
-        where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
-        raise UsageError(f"cannot reach the Ray cluster {where}: {str(error).splitlines()[0]}") from None
-    return ray
+        raise UsageError(f"cannot join the Ray cluster {asked or 'on this machine'}: {str(error).splitlines()[0]}") from None
+    return ray, asked if ":" in asked else ray.get_runtime_context().gcs_address
+
+
+def _listens(address: str) -> bool:
+    """Whether something takes connections at HOST:PORT or ray://HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+    except (OSError, ValueError):
+        return False
+    return True

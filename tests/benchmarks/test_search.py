@@ -28,12 +28,13 @@ DEFAULT = {name: getattr(DescentParams(), name) for name in SPACES}
 class InHere:
     """A backend that computes in this process and hands outcomes back in an order of its own."""
 
-    capacity = 4
-
     def __init__(self, seed: int) -> None:
         self.rng, self.waiting = random.Random(seed), {}
 
     def warm(self, modules: Sequence[str]) -> None: ...
+
+    def has_room(self, job: Job) -> bool:
+        return len(self.waiting) < 4
 
     def submit(self, ticket: int, job: Job) -> None:
         self.waiting[ticket] = job
