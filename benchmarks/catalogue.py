@@ -38,13 +38,15 @@ def declared(name: str) -> Benchmark:
 def widened(paper: Benchmark, entries: Sequence[Recorded | Simulated]) -> Benchmark:
     """`paper` with a task on each of these datasets in every profile: the profile's first task, with its rows, asked of other data.
 
-    It stands in every table that shows this first task and is not of simulated worlds alone.
+    It stands in every table that shows this first task beside others, and not simulated worlds alone.
     """
     added = {profile.tasks[0].key: [profile.tasks[0].on(entry) for entry in entries] for profile in paper.profiles.values()}
     profiles = {name: _with_tasks(profile, added[profile.tasks[0].key]) for name, profile in paper.profiles.items()}
     simulated = {task.key for profile in paper.profiles.values() for task in profile.tasks if task.scope == "simulated"}
     keys = {key: [task.key for task in tasks] for key, tasks in added.items()}
-    tables = tuple(table if set(table.tasks) <= simulated else _with_blocks(table, keys) for table in paper.tables)
+    tables = tuple(
+        table if set(table.tasks) <= simulated or len(table.tasks) == 1 else _with_blocks(table, keys) for table in paper.tables
+    )
     return replace(paper, profiles=profiles, tables=tables)
 
 

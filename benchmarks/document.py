@@ -73,6 +73,7 @@ def _task(planner: Planner, task: TaskSpec) -> dict[str, Any]:
         "labels": dict(task.labels),
         "facts": dict(task.facts(ready.folder)) if ready else {},
         "fingerprint": ready.fingerprint if ready else None,
+        "tables": ready.folder.name if ready else None,
         "pictures": _pictures(planner, task, ready.folder) if ready else {},
         "hole": {"reason": str(hole), "command": hole.command} if hole else None,
     }

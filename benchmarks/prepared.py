@@ -31,18 +31,23 @@ def prepare(task: TaskSpec, data_home: Path, store: Store, say: Callable[[str], 
 
     Tasks with equal `cache_key` (two backbones on the same rows) share a folder. The key holds the preparing code and the
     dataset's fingerprint. Cells are identified by the content's fingerprint: code that prepares the same tables changes nothing.
+    Folders are named by it and by the kind of task, as two kinds may have equal tables and different facts.
     """
     key = digest({**task.cache_key(data_home), "code": closure(type(task).__module__)})[:16]
     stamp = store.folder(f"tasks/{key}.json")
     if stamp.exists():
         fingerprint = json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"]
-        if (stamp.parent / fingerprint).is_dir():
-            return Prepared(stamp.parent / fingerprint, fingerprint)
+        if _folder(task, stamp, fingerprint).is_dir():
+            return Prepared(_folder(task, stamp, fingerprint), fingerprint)
     say(f"preparing {task.key}")
     with store.writing():
         fingerprint = _prepare(task, data_home, stamp)
         store.write_plain(f"tasks/{key}.json", json.dumps({"fingerprint": fingerprint, "task": task.key}))
-    return Prepared(stamp.parent / fingerprint, fingerprint)
+    return Prepared(_folder(task, stamp, fingerprint), fingerprint)
+
+
+def _folder(task: TaskSpec, stamp: Path, fingerprint: str) -> Path:
+    return stamp.with_name(f"{fingerprint}-{type(task).__name__}")
 
 
 def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
@@ -58,8 +63,8 @@ def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
         for view in task.views(building):
             flat = {name: column for name, column in view.columns.items() if column.ndim == 1}
             pyarrow.parquet.write_table(pyarrow.table(flat), building / f"{view.name}.parquet")
-        if not (stamp.parent / fingerprint).exists():
-            building.rename(stamp.parent / fingerprint)
+        if not _folder(task, stamp, fingerprint).exists():
+            building.rename(_folder(task, stamp, fingerprint))
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return fingerprint

@@ -1,7 +1,7 @@
 """Where records live: one folder each, written under a temporary name, synced, renamed, and never edited.
 
     store/cells/<paper>/<task>/<runner>/<kind>-<seed>-<id>/record.json  metrics.parquet  predictions.safetensors  fitted/
-    store/plans/<paper>.<profile>.json   store/tasks/<fingerprint>/   store/damaged/   store/retired/   store/lock
+    store/plans/<paper>.<profile>.json   store/tasks/<fingerprint>-<kind>/   store/damaged/   store/retired/   store/lock
 
 `record.json` ends with its own sha256 and lists the size and sha256 of its siblings. Reading needs no lock; writing does.
 """

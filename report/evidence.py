@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Evidence:
         self.columns: dict[str, Column] = tabled
         self._tables: dict[str, dict[tuple[str, str], _Measured]] = {}
         self._predictions: dict[str, dict[str, dict[str, NDArray[np.generic]]]] = {}
-        self._groups: dict[tuple[str, str], NDArray[np.int64] | None] = {}
+        self._groups: dict[tuple[Path, str], NDArray[np.int64] | None] = {}
         self._series: dict[tuple[str, str, str], Series] = {}
 
     def record(self, path: str | None) -> Record | None:
@@ -252,18 +253,26 @@ class Evidence:
 
     def _grouped(self, task: str, view: str) -> NDArray[np.int64] | None:
         """The group of users of each row of a view, or None where the view has no users."""
-        fingerprint = self.tasks.get(task, {}).get("fingerprint")
-        if not fingerprint:
+        tables = self._folder(task)
+        if tables is None:
             return None
-        if (fingerprint, view) not in self._groups:
-            file = self.store.folder(f"tasks/{fingerprint}/{view}.parquet")
+        if (tables, view) not in self._groups:
+            file = tables / f"{view}.parquet"
             users = pd.read_parquet(file, columns=["user"])["user"].to_numpy() if file.exists() else None
-            self._groups[fingerprint, view] = None if users is None else user_group(users)
-        return self._groups[fingerprint, view]
+            self._groups[tables, view] = None if users is None else user_group(users)
+        return self._groups[tables, view]
+
+    def _folder(self, task: str) -> Path | None:
+        """The folder of a task's prepared tables; an older plan names none but by the fingerprint."""
+        planned = self.tasks.get(task, {})
+        name = planned.get("tables") or planned.get("fingerprint")
+        return self.store.folder(f"tasks/{name}") if name else None
 
     def _known(self, task: str, view: str) -> Mapping[str, NDArray[Any]]:
         declared = next(each for each in self.profile.tasks if each.key == task)
-        return declared.known(self.store.folder(f"tasks/{self.tasks[task]['fingerprint']}"), view)
+        tables = self._folder(task)
+        assert tables is not None  # it has predictions
+        return declared.known(tables, view)
 
     def _plan(self) -> dict[str, Any]:
         file = self.store.folder(f"plans/{self.benchmark.name}.{self.profile.name}.json")

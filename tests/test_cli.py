@@ -63,6 +63,8 @@ data import ml-100k PATH
 check MODULE:CLASS
 check --store DIR
 export --optuna sqlite:///searches.db
+new my_method --paper gradcraft --into DIR
+new my_dataset --dataset --paper gradcraft
 """
 
 
@@ -336,19 +338,34 @@ def test_a_name_that_is_taken():
         joined(declared("ifru"), [Popularity])
 
 
+def test_it_gets_the_network_of_the_rows_beside_it():
+    from craftbench.baselines.multitask.ew import EW
+    from craftbench.benchmarks.catalogue import declared, joined
+
+    class Outside(EW):
+        name = "outside"
+
+    for profile in joined(declared("gradcraft"), [Outside]).profiles.values():
+        for rows in profile.rows.values():
+            conditions = {row.key: (row.pinned, row.start) for row in rows}
+            assert conditions["outside"] == conditions["ew"]
+
+
 @pytest.mark.parametrize(
-    ("entry", "sentence"),
+    ("group", "entry", "sentence"),
     [
-        ("no_such_module:Runner", "cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"),
-        ("json:JSONDecoder", "is not a subclass of craftbench.Runner"),
+        ("runners", "no_such_module:Runner", "cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"),
+        ("runners", "json:JSONDecoder", "is not a subclass of craftbench.Runner"),
+        ("datasets", "no_such_module:DATASET", "cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"),
+        ("datasets", "json:JSONDecoder", "is no Recorded or Simulated of craftbench.datasets.entries"),
     ],
 )
-def test_a_package_whose_entry_point_is_wrong(tmp_path, entry, sentence):
+def test_a_package_whose_entry_point_is_wrong(tmp_path, group, entry, sentence):
     info = tmp_path / "wrong-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[craftbench.runners]\nwrong = {entry}\n")
-    found = elsewhere("-m", "craftbench", "list", "runners", folder=tmp_path, PYTHONPATH=str(tmp_path))
+    (info / "entry_points.txt").write_text(f"[craftbench.{group}]\nwrong = {entry}\n")
+    found = elsewhere("-m", "craftbench", "list", group, folder=tmp_path, PYTHONPATH=str(tmp_path))
     assert found.returncode == 2
     assert sentence in found.stderr
     assert len(found.stderr.splitlines()) == 1

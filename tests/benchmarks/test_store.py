@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from craftbench.benchmarks.benchmark import Row
+from craftbench.benchmarks.prepared import prepare
 from craftbench.benchmarks.store import Damaged, Store, seal, unseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,3 +144,21 @@ def test_tables_left_by_a_killed_process_are_cleared(tmp_path: Path) -> None:
     (left := store / "tasks" / f".{key}.{2**22 + 1}").mkdir()
     assert drive(paper, store).held == 2
     assert not left.exists()
+
+
+@dataclass(frozen=True)
+class Squares(Lines):
+    """Another question about the same rows, for which it needs a fact of its own."""
+
+    key: str = "lines/squares"
+
+    def prepare(self, data_home: Path, folder: Path) -> str:
+        (folder / "squares.json").write_text("4")
+        return super().prepare(data_home, folder)
+
+
+def test_two_kinds_of_task_with_equal_tables_keep_their_own_facts(tmp_path: Path) -> None:
+    one, other = (prepare(task, tmp_path, Store(tmp_path / "store"), lambda _: None) for task in (Lines(), Squares()))
+    assert one.fingerprint == other.fingerprint
+    assert (other.folder / "squares.json").exists()
+    assert not (one.folder / "squares.json").exists()
