@@ -55,6 +55,11 @@ class Counterfactual(ByPosition):
     """l(a, b; y) = CE(a; y) + lambda CE(a - b; y), and what the ablations make of it.
 
     detached: no gradient through b. probabilities: CE on p_h - p_0, another loss, which the paper's words allow.
+
+    >>> a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]])  # the history changes nothing: L_c is log 2, whatever a says
+    >>> with_history, both = (Counterfactual(lam, beta=1).each(a, b, torch.tensor([0])) for lam in (0.0, 1.0))
+    >>> round(float(both - with_history), 4)
+    0.6931
     """
 
     def __init__(self, lam: float, beta: float, form: Form = "linear_from_1", detached: bool = False, probabilities: bool = False):

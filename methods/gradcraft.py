@@ -84,7 +84,13 @@ def craft(
     projection: str = "equality",
     generator: torch.Generator | None = None,
 ) -> Crafted:
-    """The same in its parts, to count what was resolved and what arose."""
+    """The same in its parts, to count what was resolved and what arose.
+
+    >>> gram = torch.tensor([[1.0, -1.0], [-1.0, 4.0]])  # two tasks whose gradients conflict
+    >>> found = craft(gram)
+    >>> found.conflicts.tolist(), int(found.left(gram.numpy()).sum()), int(found.created.sum())
+    ([[False, True], [True, False]], 0, 0)
+    """
     if not (0.0 <= tau <= 1.0 and eps >= 0.0):
         raise UsageError(f"tau={tau}, eps={eps}: tau lies in [0, 1], eps is not negative")
     K = matrix(gram)
@@ -111,6 +117,11 @@ def all_at_once(K: Matrix, eps: float) -> Matrix:
 
     In unit gradients the T systems C[C_i, C_i] y_i = eps - C[C_i, i] are solved as one batch, the rest of each masked to the
     identity. Collinear members of C_i make one singular; the least-norm solution treats copies of a gradient as one.
+
+    >>> K = np.array([[1.0, -1.0], [-1.0, 4.0]])
+    >>> W = all_at_once(K, eps=0.0)
+    >>> bool(np.abs(np.diag((W @ K)[:, ::-1])).max() < 1e-12)  # g~_1 is orthogonal to g_2, and g~_2 to g_1
+    True
     """
     n, C = norms(K), cosines(K)
     mask = (C < 0).astype(np.float64)  # (i, j): j in C_i

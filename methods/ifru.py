@@ -129,7 +129,12 @@ def unlearn(
 
 
 def request_mask(model: nn.Module, interactions: Interactions, removed: ArrayLike) -> Mask:
-    """The request as a mask over the rows; refuses what cannot be unlearned."""
+    """The request as a mask over the rows; refuses what cannot be unlearned.
+
+    >>> rows = Interactions(np.array([0, 0, 1]), np.array([0, 1, 1]), np.ones(3, np.float32), users=2, items=2)
+    >>> request_mask(nn.Identity(), rows, [0, 2]).tolist()
+    [True, False, True]
+    """
     rows = len(interactions)
     given = np.asarray(removed)
     if given.dtype == np.bool_:
@@ -168,7 +173,14 @@ def influence_update(
     l2: float = 0.0,
     evaluate: Evaluate | None = None,
 ) -> Unlearned:
-    """The update itself, on a checked request (an empty one gives theta_0 back)."""
+    """The update itself, on a checked request (an empty one gives theta_0 back).
+
+    >>> rows = Interactions(np.array([0, 0, 1]), np.array([0, 1, 1]), np.ones(3, np.float32), users=2, items=2)
+    >>> model = MatrixFactorization(2, 2, dim=4, init_std=0.1, generator=torch.Generator().manual_seed(0))
+    >>> nothing = influence_update(model, rows, np.zeros(3, dtype=bool), UnlearnParams(), RunContext(root=0))
+    >>> bool((nothing.model.embeddings == model.embeddings).all())
+    True
+    """
     start, before = time.perf_counter(), dict(run.clocks)
     removal: Removal
     if isinstance(model, MatrixFactorization):
@@ -223,7 +235,15 @@ class Removal(Protocol):
 
 
 def choose(removal: Removal, b: Tensor, interactions: Interactions, removed: Mask, params: UnlearnParams, run: RunContext) -> Mask:
-    """S as a mask over users + items: by importance, or by a control that takes equally many nodes."""
+    """S as a mask over users + items: by importance, or by a control that takes equally many nodes.
+
+    >>> rows = Interactions(np.array([0, 1, 2]), np.array([0, 1, 2]), np.ones(3, np.float32), users=3, items=3)
+    >>> model = MatrixFactorization(3, 3, dim=2, init_std=0.1, generator=torch.Generator().manual_seed(0))
+    >>> removed = np.array([True, False, False])
+    >>> removal = FactorRemoval(model, rows, removed)
+    >>> choose(removal, removal.gradient(), rows, removed, UnlearnParams(hops=0), RunContext(root=0)).nonzero()[0].tolist()
+    [0, 3]
+    """
     chosen = select(interactions, removed, params.hops, params.keep)
     if params.selection == "importance":
         return chosen
@@ -313,7 +333,13 @@ def _answers(original: FittedFactors, task: UnlearningTask, params: IFRUParams, 
 
 
 def placebo(removed: Mask, rng: np.random.Generator) -> Mask:
-    """As many retained rows, drawn at random."""
+    """As many retained rows, drawn at random.
+
+    >>> removed = np.array([True, False, False, True, False])
+    >>> other = placebo(removed, np.random.default_rng(0))
+    >>> int(other.sum()), bool((other & removed).any())
+    (2, False)
+    """
     retained = np.flatnonzero(~removed)
     mask = np.zeros_like(removed)
     mask[rng.choice(retained, size=min(int(removed.sum()), len(retained)), replace=False)] = True

@@ -40,6 +40,12 @@ class PercentileRank(Target):
     """wpr_d (or wpr where not `debiased`), and beside it the binary labels of a trio.
 
     labels: fitted on train; without sides where trio is "none". Raises UsageError for a decoder that the loss cannot serve.
+
+    >>> ids, seconds = np.arange(4), np.array([1, 2, 10, 30], dtype=np.float32)  # two plays of short videos, two of long ones
+    >>> rows = Watched({"user_id": ids, "item_id": ids}, {}, seconds, np.array([5, 5, 60, 60], dtype=np.float32))
+    >>> labels = WatchTimeLabels(duration_bins=2, levels=2, decay=1.0, min_rows=1, sides=())
+    >>> PercentileRank.fit(rows, labels).labels(rows).ravel().tolist()
+    [0.5, 1.0, 0.5, 1.0]
     """
 
     name = "percentile_rank"

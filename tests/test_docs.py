@@ -9,6 +9,8 @@ import re
 import shlex
 import sys
 import tomllib
+from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,51 @@ def test_docstrings(name, names):
 def test_docstring_examples_are_found():
     assert "unlearn(" in "".join(_examples("craftbench.methods.ifru"))
     assert "class MyParams" in "".join(_examples("craftbench.core.params"))
+
+
+# Every published function
+
+MORE = (  # what the pages under docs/methods/ offer from a lower floor
+    "models.gradients.balanced_backward",
+    "models.language.scoring.score_titles",
+)
+
+
+def _published():
+    """The public functions of methods and baselines, and what a method's file publishes that is no row, setting or plain record."""
+    from craftbench.core.params import Params
+    from craftbench.core.runner import Runner
+
+    for name in MODULES:
+        room, _, rest = name.removeprefix("craftbench.").partition(".")
+        if room not in ("methods", "baselines") or rest.rpartition(".")[2].startswith("_"):
+            continue
+        module = importlib.import_module(name)
+        own = [each for each, thing in vars(module).items() if inspect.isfunction(thing) and thing.__module__ == name]
+        for each in dict.fromkeys([*getattr(module, "__all__", ()), *own]):
+            thing = getattr(module, each)
+            declares = isinstance(thing, type) and (issubclass(thing, (Runner, Params)) or is_dataclass(thing))
+            if not (declares or each.startswith("_")):
+                yield f"{name}.{each}"
+    yield from (f"craftbench.{name}" for name in MORE)
+
+
+@cache
+def _called():
+    """What the examples of the pages, which `test_examples` runs, call or look into, by the name behind the last dot."""
+    found = set()
+    for code in (code for page in PAGES for code in _blocks(page, "python")):
+        found |= {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return found
+
+
+@pytest.mark.parametrize("name", [*_published()])
+def test_every_published_function_has_an_example_that_runs(name):
+    module, _, each = name.rpartition(".")
+    thing = getattr(importlib.import_module(module), each)
+    in_its_docstring = any(each in example.source for example in doctest.DocTestParser().get_examples(thing.__doc__ or ""))
+    in_the_module = any(re.search(rf"\b{each}\(", example) for example in _examples(thing.__module__))
+    assert in_its_docstring or in_the_module or each in _called()
 
 
 # Commands

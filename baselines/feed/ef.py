@@ -10,7 +10,14 @@ from ...models.feed_training import explicit_feedback
 
 
 def without_explicit(task: Feed) -> str | None:
-    """Why explicit feedback cannot be learned, or None."""
+    """Why explicit feedback cannot be learned, or None.
+
+    >>> import numpy as np
+    >>> seconds = np.ones(2, dtype=np.float32)
+    >>> rows = Watched({"item_id": np.arange(2)}, {"like": np.zeros(2, dtype=np.float32)}, seconds, seconds)
+    >>> without_explicit(Feed("a log", rows, rows, rows, {}, (), {}, k=1))
+    '0 of 2 rows of train have explicit feedback'
+    """
     positives = int(explicit_feedback(task.train).sum())
     return None if 0 < positives < len(task.train) else f"{positives} of {len(task.train)} rows of train have explicit feedback"
 

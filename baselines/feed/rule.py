@@ -30,7 +30,13 @@ class RuleParams(FeedParams):
 
 
 def ruled(train: Watched, rows: Watched, params: RuleParams) -> NDArray[np.float32]:
-    """The label (N,) of `rows`."""
+    """The label (N,) of `rows`.
+
+    >>> watched, duration = np.array([1, 9, 30], dtype=np.float32), np.array([10, 9, 60], dtype=np.float32)
+    >>> rows = Watched({"item_id": np.arange(3)}, {"like": np.array([1, 0, 0], dtype=np.float32)}, watched, duration)
+    >>> ruled(rows, rows, RuleParams(watch=0.0, ratio=1.0, flag=1.0)).tolist()  # liked; played to its end; neither
+    [1.0, 1.0, 0.0]
+    """
     long_play = rows.watch_time >= np.quantile(train.watch_time, params.watch_at)
     long_video = rows.duration >= np.quantile(train.duration, params.length_at)
     finished = rows.watch_time >= params.ratio_at * rows.duration

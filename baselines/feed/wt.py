@@ -26,7 +26,12 @@ class ScaleParams(FeedParams):
 
 
 def scaled(train: NDArray[np.float32], values: NDArray[np.float32], params: ScaleParams) -> NDArray[np.float32]:
-    """`scale` of values (N,) by the quantiles of train's."""
+    """`scale` of values (N,) by the quantiles of train's.
+
+    >>> train = np.arange(1000, dtype=np.float32)
+    >>> scaled(train, np.array([0, 900, 999], dtype=np.float32), ScaleParams()).astype(float).round(2).tolist()
+    [0.0, 0.21, 1.0]
+    """
     return _of(Scale.of(train, params.knee, params.knee_value), values)
 
 

@@ -39,7 +39,13 @@ def gradvac_weights(gram: Tensor, rho: Matrix | None = None, generator: torch.Ge
 
 
 def vaccinate(K: Matrix, rho: Matrix, orders: Sequence[Sequence[int]]) -> tuple[Matrix, Matrix]:
-    """W (T, T) with p_i = sum_j W_ij g_j, and the cosine (T, T) that each pair had at its turn, NaN where there was none."""
+    """W (T, T) with p_i = sum_j W_ij g_j, and the cosine (T, T) that each pair had at its turn, NaN where there was none.
+
+    >>> K = np.array([[1.0, -0.5], [-0.5, 1.0]])
+    >>> W, seen = vaccinate(K, np.zeros((2, 2)), [[1], [0]])  # to the cosine 0: as PCGrad
+    >>> W.round(2).tolist(), float(seen[0, 1])
+    ([[1.0, 0.5], [0.5, 1.0]], -0.5)
+    """
     n = norms(K)
     W, seen = np.eye(len(K)), np.full_like(K, np.nan)
     for i, order in enumerate(orders):

@@ -73,7 +73,11 @@ class Graph:
 
 
 def sparse(matrix: csr_array) -> Tensor:
-    """As a torch tensor that a dense one can be multiplied with, forwards and backwards."""
+    """As a torch tensor that a dense one can be multiplied with, forwards and backwards.
+
+    >>> (sparse(csr_array([[0.0, 2.0]])) @ torch.ones(2, 1)).tolist()
+    [[2.0]]
+    """
     whole = matrix.tocoo()
     places = torch.from_numpy(np.stack([whole.row, whole.col]).astype(np.int64))
     values = torch.from_numpy(whole.data.astype(np.float32))
@@ -96,7 +100,13 @@ class TitleMap(nn.Module):
 
 
 def item_layers(network: TitleMap, titles: Tensor, graph: Graph, layers: int) -> list[Tensor]:
-    """A^k z at the items, (I + 1, dim) for k = 0..layers."""
+    """A^k z at the items, (I + 1, dim) for k = 0..layers.
+
+    >>> titles = torch.eye(2)
+    >>> graph = Graph(taste=titles, to_item=sparse(csr_array(np.eye(2))), to_user=sparse(csr_array(np.eye(2))), scale=torch.ones(2))
+    >>> [layer.tolist() for layer in item_layers(nn.Identity(), titles, graph, layers=1)]
+    [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]
+    """
     user, found = network(graph.taste), [network(titles)]
     for _ in range(layers):
         item = torch.sparse.mm(graph.to_item, user)
@@ -106,7 +116,12 @@ def item_layers(network: TitleMap, titles: Tensor, graph: Graph, layers: int) ->
 
 
 def row_users(network: TitleMap, titles: Tensor, scale: Tensor, found: list[Tensor], history: Tensor) -> Tensor:
-    """e of the users (B, dim) whose items are those of histories (B, L)."""
+    """e of the users (B, dim) whose items are those of histories (B, L).
+
+    >>> titles = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # of no item, and of items 1 and 2
+    >>> row_users(nn.Identity(), titles, torch.ones(3), [titles], torch.tensor([[0, 1], [1, 2]])).tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+    """
     known = (history > 0).float()
     count = known.sum(1, keepdim=True).clamp(min=1)
     taste = (titles[history] * known[:, :, None]).sum(1) / count
@@ -188,6 +203,12 @@ class AlphaRec(Runner):
 
 
 def info_nce(cosine: Tensor, target: Tensor, drawn: Tensor, tau: float) -> Tensor:
-    """Mean loss of cosines (B, I + 1) with targets (B,) against drawn items (B, M); a target that is drawn counts."""
+    """Mean loss of cosines (B, I + 1) with targets (B,) against drawn items (B, M); a target that is drawn counts.
+
+    >>> cosine = torch.tensor([[0.0, 1.0, -1.0]])
+    >>> right, wrong = (info_nce(cosine, torch.tensor([item]), torch.tensor([[3 - item]]), tau=0.5) for item in (1, 2))
+    >>> round(float(right), 3), round(float(wrong), 3)
+    (0.018, 4.018)
+    """
     logits = cosine.gather(1, torch.cat([target[:, None], drawn], dim=1)) / tau
     return (logits.logsumexp(1) - logits[:, 0]).mean()

@@ -74,7 +74,13 @@ class EASE(Runner):
 
 
 def too_large(items: int, memory: int) -> str | None:
-    """Why a map of so many items to themselves does not fit in half of `memory` (bytes), or None."""
+    """Why a map of so many items to themselves does not fit in half of `memory` (bytes), or None.
+
+    >>> too_large(1_000, memory=2**33) is None
+    True
+    >>> too_large(100_000, memory=2**33)
+    "it solves for 100,000 x 100,000 weights in 298.0 GiB, over half of this machine's 8.0 GiB"
+    """
     needed = SQUARES * 8 * items**2
     if 2 * needed <= memory:
         return None
@@ -83,7 +89,11 @@ def too_large(items: int, memory: int) -> str | None:
 
 
 def without_itself(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
-    """B (I, I) of X'X (I, I)."""
+    """B (I, I) of X'X (I, I).
+
+    >>> without_itself(np.array([[2.0, 1.0], [1.0, 2.0]]), l2=0.0).round(3).tolist()
+    [[0.0, 0.5], [0.5, 0.0]]
+    """
     ridge = gram.copy()
     np.fill_diagonal(ridge, gram.diagonal() + l2)
     inverse = cho_solve(cho_factor(ridge, overwrite_a=True), np.eye(len(gram)), overwrite_b=True)

@@ -12,7 +12,12 @@ from ...core.task import Sequences
 
 
 def taken(rows: Sequences, items: int) -> csr_array:
-    """float64 (users, items + 1): 1 where a user of `rows` took an item, in a history or next; column 0 is empty."""
+    """float64 (users, items + 1): 1 where a user of `rows` took an item, in a history or next; column 0 is empty.
+
+    >>> rows = Sequences(np.array([7, 9]), np.array([[0, 1], [1, 2]]), np.array([2, 3]))
+    >>> taken(rows, items=3).toarray().tolist()
+    [[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]]
+    """
     user = np.unique(rows.user, return_inverse=True)[1]
     places = np.concatenate([user, np.repeat(user, rows.history.shape[1])])
     item = np.concatenate([rows.target, rows.history.ravel()])
@@ -22,7 +27,11 @@ def taken(rows: Sequences, items: int) -> csr_array:
 
 
 def weighted(history: NDArray[Any], items: int, decay: float = 1.0) -> csr_array:
-    """float64 (N, items + 1): decay^a of an item last found a places before the end of a history (N, H); column 0 is empty."""
+    """float64 (N, items + 1): decay^a of an item last found a places before the end of a history (N, H); column 0 is empty.
+
+    >>> weighted(np.array([[0, 2, 1], [3, 1, 3]]), items=3, decay=0.5).toarray().tolist()
+    [[0.0, 1.0, 0.5, 0.0], [0.0, 0.5, 0.0, 1.0]]
+    """
     rows, width = history.shape
     age = np.broadcast_to(np.arange(width)[::-1], history.shape)
     row, column = np.nonzero(history)

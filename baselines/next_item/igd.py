@@ -120,5 +120,11 @@ class IGD(TunedRunner):
 
 
 def counts(task: NextItem) -> NDArray[np.float32]:
-    """How often each id is taken in train, and once more, so that no item is impossible."""
+    """How often each id is taken in train, and once more, so that no item is impossible.
+
+    >>> from craftbench.core.task import Sequences
+    >>> rows = Sequences(np.array([0, 1]), np.array([[1], [2]]), np.array([2, 2]))
+    >>> counts(NextItem("a shop", rows, rows, ("", "Tea", "Coffee"), "item")).tolist()
+    [1.0, 1.0, 3.0]
+    """
     return 1 + np.bincount(task.train.target, minlength=task.items + 1).astype(np.float32)

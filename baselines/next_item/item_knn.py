@@ -77,7 +77,12 @@ class ItemKNN(Runner):
 
 
 def neighbours(users: csr_array, part: slice, params: ItemKNNParams) -> csr_array:
-    """s of `part` of the items of `users` (U, I) to all, (part, I), but for the nearest 0; of equally near ones the lower ids."""
+    """s of `part` of the items of `users` (U, I) to all, (part, I), but for the nearest 0; of equally near ones the lower ids.
+
+    >>> users = csr_array([[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]])  # who (row) took what (column; 0 is no item)
+    >>> neighbours(users, slice(0, 4), ItemKNNParams(similarity="count", neighbours=1)).toarray().tolist()
+    [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    """
     together = np.asarray((users[:, part].T @ users).toarray())
     count = np.asarray(users.sum(axis=0)).ravel()
     if params.similarity == "cosine":

@@ -142,7 +142,11 @@ class TitleNgram(Runner):
 
 
 def counts(titles: Sequence[Sequence[str]], known: Sequence[str]) -> csr_array:
-    """float64 (titles, words): how often each title has each of the `known` words."""
+    """float64 (titles, words): how often each title has each of the `known` words.
+
+    >>> counts([["red", "tea"], ["tea", "tea"]], known=["red", "tea"]).toarray().tolist()
+    [[1.0, 1.0], [0.0, 2.0]]
+    """
     column = {word: place for place, word in enumerate(known)}
     pairs = Counter((row, column[word]) for row, title in enumerate(titles) for word in title)
     row, place = (np.array([pair[end] for pair in pairs], dtype=np.int64) for end in (0, 1))

@@ -23,7 +23,11 @@ SPARE, ROUNDS = 16, 10  # of the subspace iteration: dimensions beyond those tha
 
 
 def grams(title: str) -> Counter[int]:
-    """How often each bucket occurs in a title; a word is marked at both ends, so that its first letters are told from others."""
+    """How often each bucket occurs in a title; a word is marked at both ends, so that its first letters are told from others.
+
+    >>> sum(grams("tea").values()), sum((grams("tea") & grams("team")).values())  # <tea> and its threes; those of both
+    (4, 2)
+    """
     found: Counter[int] = Counter()
     for word in words(title):
         marked = f"<{word}>"
@@ -33,7 +37,12 @@ def grams(title: str) -> Counter[int]:
 
 
 def title_vectors(titles: Sequence[str], dim: int) -> NDArray[np.float32]:
-    """float32 (titles, min(dim, titles - 1)), 0 for a title without words. The same titles have the same vectors."""
+    """float32 (titles, min(dim, titles - 1)), 0 for a title without words. The same titles have the same vectors.
+
+    >>> found = title_vectors(["red tea", "green tea", "night train"], dim=2)
+    >>> found.shape, bool(found[0] @ found[1] > found[0] @ found[2])
+    ((3, 2), True)
+    """
     found = [grams(title) for title in titles]
     row = np.repeat(np.arange(len(titles)), [len(each) for each in found])
     column = np.array([bucket for each in found for bucket in each], dtype=np.int64)
@@ -50,6 +59,10 @@ def reduced(table: csr_array, rank: int) -> NDArray[np.float64]:
     """U S (N, rank) of a table (N, M), by subspace iteration from a fixed start (Halko, Martinsson and Tropp 2011).
 
     Exact for few rows. ARPACK, where singular values repeat, gives another basis at each call.
+
+    >>> table = csr_array([[3.0, 0.0], [0.0, 1.0]])
+    >>> np.abs(reduced(table, rank=1)).round(3).tolist()
+    [[3.0], [0.0]]
     """
     rows = table.shape[0]
     base = np.random.default_rng(0).standard_normal((rows, min(rank + SPARE, rows)))
@@ -60,6 +73,10 @@ def reduced(table: csr_array, rank: int) -> NDArray[np.float64]:
 
 
 def scaled(table: csr_array) -> csr_array:
-    """Each row to length 1, but for empty ones."""
+    """Each row to length 1, but for empty ones.
+
+    >>> scaled(csr_array([[3.0, 4.0], [0.0, 0.0]])).toarray().round(3).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
     length = np.sqrt((table * table).sum(axis=1))
     return csr_array(diags_array(1 / np.where(length > 0, length, 1.0)) @ table)

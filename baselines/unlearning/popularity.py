@@ -66,7 +66,12 @@ class Popularity(Runner):
 
 
 def log_odds(ids: NDArray[np.int64], label: Floats, size: int, mean: float, smoothing: float) -> Floats:
-    """log((positives + k m) / (negatives + k (1 - m))) of each id, (size,), for k = `smoothing` and m = `mean` in (0, 1)."""
+    """log((positives + k m) / (negatives + k (1 - m))) of each id, (size,), for k = `smoothing` and m = `mean` in (0, 1).
+
+    >>> ids, label = np.array([0, 0, 1]), np.array([1, 1, 0], dtype=np.float32)
+    >>> log_odds(ids, label, size=3, mean=0.5, smoothing=2.0).astype(float).round(2).tolist()  # nothing is known of id 2
+    [1.1, -0.69, 0.0]
+    """
     rows, positives = np.bincount(ids, minlength=size), np.bincount(ids, weights=label, minlength=size)
     odds = (positives + smoothing * mean) / (rows - positives + smoothing * (1.0 - mean))
     return np.log(odds).astype(np.float32)

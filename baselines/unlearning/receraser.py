@@ -17,7 +17,11 @@ class RecEraserParams(AttentionParams):
 
 
 def capacity(rows: int, shards: int) -> int:
-    """ceil(1.2 N / K), the most rows a shard may hold."""
+    """ceil(1.2 N / K), the most rows a shard may hold.
+
+    >>> capacity(rows=100, shards=10)
+    12
+    """
     return -(-6 * rows // (5 * shards))
 
 

@@ -109,7 +109,13 @@ class SCIF(Runner):
 
 
 def average_labels(train: Interactions, removed: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """ybar of each removed row: the mean retained label of its user, else of its item, else of all (1/2 if nothing is retained)."""
+    """ybar of each removed row: the mean retained label of its user, else of its item, else of all (1/2 if nothing is retained).
+
+    >>> label = np.array([1, 0, 1, 1], dtype=np.float32)
+    >>> rows = Interactions(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), label, users=3, items=2)
+    >>> average_labels(rows, np.array([True, False, False, True])).tolist()  # user 0's other row; all that are left
+    [0.0, 0.5]
+    """
     kept, gone = train[~removed], train[removed]
     overall = float(kept.label.mean()) if len(kept) else 0.5
     by_item = _mean_label(kept.item, kept.label, train.items, np.full(len(gone), overall), gone.item)
@@ -125,7 +131,14 @@ def _mean_label(
 
 
 def label_gradient(theta: Tensor, train: Interactions, removed: NDArray[np.bool_]) -> Tensor:
-    """sum over D_r of [grad l(y) - grad l(ybar)], (users + items, d): a row adds (ybar - y) (q_i, p_u), whatever is predicted."""
+    """sum over D_r of [grad l(y) - grad l(ybar)], (users + items, d): a row adds (ybar - y) (q_i, p_u), whatever is predicted.
+
+    >>> label = np.array([1, 0], dtype=np.float32)
+    >>> rows = Interactions(np.array([0, 0]), np.array([0, 1]), label, users=1, items=2)
+    >>> theta = torch.tensor([[1.0], [2.0], [3.0]])  # of the user, then of both items
+    >>> label_gradient(theta, rows, np.array([True, False])).tolist()
+    [[-2.0], [-1.0], [0.0]]
+    """
     gone = train[removed]
     change = torch.from_numpy(average_labels(train, removed) - gone.label).to(theta)[:, None]
     user = torch.from_numpy(gone.user).to(theta.device)  # a selection of rows is a copy, so writable

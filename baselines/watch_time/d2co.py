@@ -50,7 +50,13 @@ class Mixtures:
 
 
 def two_means(cells: Cells) -> Floats:
-    """The start: (C, 2), which side of its duration's best cut each cell lies on."""
+    """The start: (C, 2), which side of its duration's best cut each cell lies on.
+
+    >>> watched = np.array([1, 1, 8, 9], dtype=np.float32)  # four plays of videos of ten seconds
+    >>> cells = Cells.of_rows(Watched({"item_id": np.arange(4)}, {}, watched, np.full(4, 10, dtype=np.float32)))
+    >>> two_means(cells).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    """
     rows, seconds = np.cumsum(cells.rows), np.cumsum(cells.rows * cells.watch)
     before, n, total = cells.first, cells.count, cells.totals(cells.rows * cells.watch)
     below = rows - (rows - cells.rows)[before][cells.of]  # rows at or below a cell, within its duration
@@ -66,7 +72,13 @@ def two_means(cells: Cells) -> Floats:
 
 
 def maximised(cells: Cells, belongs: Floats) -> Mixtures:
-    """The M-step, from how far each cell belongs to each component (C, 2)."""
+    """The M-step, from how far each cell belongs to each component (C, 2).
+
+    >>> watched = np.array([1, 1, 8, 9], dtype=np.float32)  # four plays of videos of ten seconds
+    >>> cells = Cells.of_rows(Watched({"item_id": np.arange(4)}, {}, watched, np.full(4, 10, dtype=np.float32)))
+    >>> maximised(cells, two_means(cells)).mean.round(3).tolist()
+    [[1.0, 8.5]]
+    """
     rows = cells.rows[:, None] * belongs
     held = cells.totals(rows) + NOBODY
     centre = cells.mean[:, None]  # sums of deviations from it keep their digits, and an empty component stays there
@@ -76,7 +88,14 @@ def maximised(cells: Cells, belongs: Floats) -> Mixtures:
 
 
 def expected(cells: Cells, mixtures: Mixtures) -> tuple[Floats, Floats]:
-    """The E-step: how far each cell belongs to each component (C, 2), and the mean log-likelihood of each duration's rows (D,)."""
+    """The E-step: how far each cell belongs to each component (C, 2), and the mean log-likelihood of each duration's rows (D,).
+
+    >>> watched = np.array([1, 1, 8, 9], dtype=np.float32)  # four plays of videos of ten seconds
+    >>> cells = Cells.of_rows(Watched({"item_id": np.arange(4)}, {}, watched, np.full(4, 10, dtype=np.float32)))
+    >>> belongs, _ = expected(cells, maximised(cells, two_means(cells)))
+    >>> belongs.round(3).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    """
     share, mean, variance = (each[cells.of] for each in (mixtures.share, mixtures.mean, mixtures.variance))
     log = np.log(share) - (np.log(2 * np.pi * variance) + (cells.watch[:, None] - mean) ** 2 / variance) / 2
     both = np.logaddexp(log[:, 0], log[:, 1])
@@ -84,7 +103,13 @@ def expected(cells: Cells, mixtures: Mixtures) -> tuple[Floats, Floats]:
 
 
 def component_means(cells: Cells) -> Floats:
-    """w-, w+ (D, 2): the means of each duration's mixture, ascending."""
+    """w-, w+ (D, 2): the means of each duration's mixture, ascending.
+
+    >>> watched = np.array([1, 1, 8, 9], dtype=np.float32)  # four plays of videos of ten seconds
+    >>> cells = Cells.of_rows(Watched({"item_id": np.arange(4)}, {}, watched, np.full(4, 10, dtype=np.float32)))
+    >>> component_means(cells).round(3).tolist()
+    [[1.0, 8.5]]
+    """
     means = np.empty((len(cells.duration), 2))
     left, likelihood = np.arange(len(means)), np.full(len(means), -np.inf)
     mixtures = maximised(cells, two_means(cells))
@@ -100,7 +125,12 @@ def component_means(cells: Cells) -> Floats:
 
 
 def smoothed(duration: Ints, rows: Ints, values: Floats, window: int) -> Floats:
-    """values (D, 2), averaged over the durations less than `window` seconds away, weighted by rows (D,)."""
+    """values (D, 2), averaged over the durations less than `window` seconds away, weighted by rows (D,).
+
+    >>> duration, rows = np.array([5, 6, 20]), np.array([3, 1, 1])
+    >>> smoothed(duration, rows, np.array([[1.0, 4.0], [5.0, 4.0], [9.0, 9.0]]), window=3).tolist()
+    [[2.0, 4.0], [2.0, 4.0], [9.0, 9.0]]
+    """
     low = np.searchsorted(duration, duration - window, side="right")
     high = np.searchsorted(duration, duration + window, side="left")
     count = np.concatenate([[0], np.cumsum(rows)])

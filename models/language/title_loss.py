@@ -23,6 +23,9 @@ def token_weights(position: Tensor, length: Tensor, beta: float, form: Form = "l
 
     linear_from_1: w_t = 1 - (t - 1)(1 - beta) / (n - 1), t from 1, and 1 where n = 1 (CFT's release; its paper's own form could not
     be read). released_first: w_t = 1 - t / (c n) with beta = 1 - 1 / c, the form that the release replaced on its first day.
+
+    >>> token_weights(torch.arange(4), torch.full((4,), 4), beta=0.25)
+    tensor([1.0000, 0.7500, 0.5000, 0.2500], dtype=torch.float64)
     """
     t, n = position.double(), length.double()
     if form == "released_first":
