@@ -17,6 +17,7 @@ from .benchmark import TaskSpec
 from .identity import reference
 from .line import Line
 from .plan import Planner
+from .store import Damaged
 
 
 def write_plan(planner: Planner, exploratory: bool) -> None:
@@ -26,10 +27,12 @@ def write_plan(planner: Planner, exploratory: bool) -> None:
 
 def added_after_looking(planner: Planner) -> bool:
     """Whether this run adds seeds after results with fewer could be looked at. To be asked before anything is computed."""
-    file = planner.store.folder(_path(planner))
-    if not file.exists():
+    try:
+        before = planner.store.plain(_path(planner))
+    except Damaged:  # it is about to be written again
+        before = None
+    if before is None:
         return False
-    before = json.loads(file.read_text(encoding="utf-8"))
     seen = any(planner.store.read(cell.path) for line in planner.lines.values() for cell in line.finals)
     return seen and (planner.seeds > before["seeds"] or (before["exploratory"] and planner.seeds == before["seeds"]))
 

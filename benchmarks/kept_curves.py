@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -43,11 +42,11 @@ def _none(curve: Curve) -> pyarrow.Array:
     return pyarrow.nulls(len(curve.x), pyarrow.float64())
 
 
-def read(folder: Path) -> list[Curve]:
-    """The curves of a record, in their order; none where it has no such file."""
-    if not (folder / FILE).exists():
+def read(data: bytes | None) -> list[Curve]:
+    """The curves of a record's file, in their order; none where it has no such file."""
+    if data is None:
         return []
-    table = pyarrow.parquet.read_table(folder / FILE).to_pandas()
+    table = pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas()
     found: list[Curve] = []
     for (name, series), rows in table.groupby(["name", "series"], sort=False):
         x, y, z = (rows[column].to_numpy(dtype=np.float64) for column in "xyz")

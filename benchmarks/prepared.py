@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,9 +14,11 @@ import psutil
 import pyarrow
 import pyarrow.parquet
 
+from ..core.errors import UsageError
+from ..datasets.manifest import MANIFEST, Folder
 from .benchmark import TaskSpec
 from .identity import closure, digest
-from .store import Store
+from .store import Damaged, Store
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ def prepare(task: TaskSpec, data_home: Path, store: Store, say: Callable[[str], 
     """
     key = digest({**task.cache_key(data_home), "code": closure(type(task).__module__)})[:16]
     stamp = store.folder(f"tasks/{key}.json")
-    if stamp.exists():
-        fingerprint = json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"]
-        if _folder(task, stamp, fingerprint).is_dir():
+    with contextlib.suppress(Damaged):  # then it is made anew
+        made = store.plain(f"tasks/{key}.json") or {}
+        fingerprint = made.get("fingerprint")
+        if isinstance(fingerprint, str) and _folder(task, stamp, fingerprint).is_dir():
             return Prepared(_folder(task, stamp, fingerprint), fingerprint)
     say(f"preparing {task.key}")
     with store.writing():
@@ -68,3 +72,17 @@ def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return fingerprint
+
+
+def sweep_tables(store: Store) -> list[tuple[str, str]]:
+    """Move every folder of task tables that is not what was written to `damaged/`; returns (path, what was wrong). Needs the lock."""
+    moved: list[tuple[str, str]] = []
+    for manifest in sorted(store.root.glob(f"tasks/*/**/{MANIFEST}")):
+        path = "/".join(manifest.relative_to(store.root).parts[:2])
+        try:
+            Folder(manifest.parent, "it will be prepared again").verify()
+        except UsageError as error:
+            if store.folder(path).exists():
+                store.move(path, "damaged")
+                moved.append((path, str(error)))
+    return moved

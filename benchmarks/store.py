@@ -104,6 +104,29 @@ class Store:
                 raise Damaged(f"{name} has another content")
         return record
 
+    def sibling(self, path: str, name: str) -> bytes | None:
+        """What a file of the record at `path` holds, None where it has none; `UsageError` when that is not what was written."""
+        record = self.read(path)
+        if record is None or name not in record["files"]:
+            return None
+        data = (self.folder(path) / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != record["files"][name]["sha256"]:
+            mend = f"run: craftbench check --store {self.root}; then the command that made it"
+            raise UsageError(f"{self.folder(path) / name} is damaged (its bytes differ from its record); {mend}")
+        return data
+
+    def plain(self, path: str) -> dict[str, Any] | None:
+        """A small JSON file that is no record (a plan), or None where there is none. Raises `Damaged`."""
+        try:
+            found = json.loads((self.root / path).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError) as error:
+            raise Damaged(f"{path} cannot be read: {error}") from None
+        if not isinstance(found, dict):
+            raise Damaged(f"{path} is no JSON object")
+        return found
+
     def paths(self) -> Iterator[str]:
         """Every record folder that has a record.json, sound or not."""
         yield from (path for path in self._folders() if os.path.exists(f"{self.root}/{path}/record.json"))

@@ -118,8 +118,10 @@ def _check_store(root: Path) -> int:
     store = store_of(root)
     if not root.is_dir():
         raise UsageError(f"{root} is no store; give the folder that --store named")
+    from ..benchmarks.prepared import sweep_tables
+
     with store.locked("craftbench check"):
-        moved = store.sweep(content=True)
+        moved = store.sweep(content=True) + sweep_tables(store)
     for path, reason in moved:
         print(f"damaged: {path}: {reason}; moved to {root}/damaged, the next run computes it again")
     print(f"{sum(1 for _ in store.paths())} records are sound, {len(moved)} were damaged")

@@ -61,7 +61,7 @@ def _by_series(evidence: Evidence, task: str, row: str, name: str) -> dict[str, 
     for path in evidence.lines.get((task, row), {}).get("finals", []):
         record = evidence.record(path)
         if record is not None and record["result"]["status"] == "ok":
-            for curve in kept_curves.read(evidence.store.folder(path)):
+            for curve in kept_curves.read(evidence.store.sibling(path, kept_curves.FILE)):
                 if curve.name == name:
                     found[curve.series].append(curve)
     return dict(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from ..benchmarks.benchmark import Averaged, Benchmark, Column, Derived, Given, Profile
-from ..benchmarks.store import Record, Store
+from ..benchmarks.store import Damaged, Record, Store
+from ..core.errors import UsageError
 from ..core.metrics.groups import user_group
 from ..core.statistics import Estimate, difference, ratio, summary
 from .shapes import THIN
@@ -200,8 +201,8 @@ class Evidence:
 
     def _metrics(self, path: str) -> dict[tuple[str, str], _Measured]:
         if path not in self._tables:
-            file = self.store.folder(path) / "metrics.parquet"
-            self._tables[path] = _by_metric(pd.read_parquet(file)) if file.exists() else {}
+            data = self.store.sibling(path, "metrics.parquet")
+            self._tables[path] = {} if data is None else _by_metric(pd.read_parquet(io.BytesIO(data)))
         return self._tables[path]
 
     def _averaged(self, column: Averaged, path: str, base: str | None) -> _Measured | None:
@@ -243,9 +244,9 @@ class Evidence:
         if path is None:
             return {}
         if path not in self._predictions:
-            file = self.store.folder(path) / "predictions.safetensors"
+            data = self.store.sibling(path, "predictions.safetensors")
             by_view: dict[str, dict[str, NDArray[np.generic]]] = {}
-            for name, values in (load_file(file) if file.exists() else {}).items():
+            for name, values in ({} if data is None else load(data)).items():
                 view, _, array = name.rpartition("/")
                 by_view.setdefault(view, {})[array] = values
             self._predictions[path] = by_view
@@ -275,8 +276,11 @@ class Evidence:
         return declared.known(tables, view)
 
     def _plan(self) -> dict[str, Any]:
-        file = self.store.folder(f"plans/{self.benchmark.name}.{self.profile.name}.json")
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else unplanned(self.profile)
+        name, profile = self.benchmark.name, self.profile.name
+        try:
+            return self.store.plain(f"plans/{name}.{profile}.json") or unplanned(self.profile)
+        except Damaged as error:
+            raise UsageError(f"{error} in {self.store.root}; run: craftbench run {name} --profile {profile}") from None
 
 
 def unplanned(profile: Profile) -> dict[str, Any]:

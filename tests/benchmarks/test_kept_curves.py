@@ -43,11 +43,6 @@ def left_by(tmp_path: Path, runner: type[Descent], task: Lines, kind: Any = "fin
     return outcome.files
 
 
-def read(tmp_path: Path, content: bytes) -> list[Curve]:
-    (tmp_path / kept_curves.FILE).write_bytes(content)
-    return kept_curves.read(tmp_path)
-
-
 def same(one: Curve, other: Curve) -> bool:
     named = (one.name, one.series, one.z is None) == (other.name, other.series, other.z is None)
     return named and all(
@@ -58,7 +53,7 @@ def same(one: Curve, other: Curve) -> bool:
 def test_what_a_final_cell_has_to_draw_lies_beside_its_metrics(tmp_path: Path) -> None:
     assert isinstance(Drawing(np.zeros(1)), Drawable)
     files = left_by(tmp_path, Drawn, Viewed())
-    valid, test, *rest = read(tmp_path, files[kept_curves.FILE])
+    valid, test, *rest = kept_curves.read(files[kept_curves.FILE])
     assert [(each.name, each.series, len(each.x)) for each in (valid, test)] == [("scores", "valid", 30), ("scores", "test", 30)]
     assert all(same(*each) for each in zip(rest, (LINE, SURFACE), strict=True))
     assert kept_curves.FILE not in left_by(tmp_path, Drawn, Viewed(), "trial")
@@ -67,12 +62,12 @@ def test_what_a_final_cell_has_to_draw_lies_beside_its_metrics(tmp_path: Path) -
 def test_nothing_to_draw_leaves_no_file(tmp_path: Path) -> None:
     assert "metrics.parquet" in left_by(tmp_path, Descent, Lines())
     assert kept_curves.FILE not in left_by(tmp_path, Descent, Lines())
-    assert kept_curves.read(tmp_path) == []
+    assert kept_curves.read(None) == []
 
 
-def test_equal_names_in_any_order_stay_apart(tmp_path: Path) -> None:
+def test_equal_names_in_any_order_stay_apart() -> None:
     other = replace(LINE, series="other", y=-LINE.y)
-    found = read(tmp_path, kept_curves.to_bytes([SURFACE, other, LINE]))
+    found = kept_curves.read(kept_curves.to_bytes([SURFACE, other, LINE]))
     assert all(same(*each) for each in zip(found, (SURFACE, other, LINE), strict=True))
 
 
