@@ -310,14 +310,17 @@ def unplanned(profile: Profile) -> dict[str, Any]:
 
 
 def _by_metric(table: pd.DataFrame) -> dict[tuple[str, str], _Measured]:
-    found: dict[tuple[str, str], _Measured] = {}
-    for (view, metric), rows in table.groupby(["view", "metric"], sort=False):
-        whole = rows[rows["group"] < 0]
-        without = rows[rows["group"] >= 0].sort_values("group")["value"].to_numpy(dtype=np.float64)
-        if len(whole):
-            first = whole.iloc[0]
-            leave_out = without if len(without) > 1 else None
-            found[str(view), str(metric)] = _Measured(
-                float(first["value"]), leave_out, int(first["users"]), int(first["positives"])
-            )
-    return found
+    """What a record's table says of each (view, metric): the whole, in group -1, and without each group of users."""
+    columns = ("view", "metric", "group", "value", "users", "positives")
+    whole: dict[tuple[str, str], tuple[float, int, int]] = {}
+    without: dict[tuple[str, str], list[float]] = {}
+    rows = table.sort_values("group", kind="stable")
+    for view, metric, group, value, users, positives in zip(*(rows[name].tolist() for name in columns), strict=True):
+        if group < 0:
+            whole.setdefault((view, metric), (value, users, positives))
+        else:
+            without.setdefault((view, metric), []).append(value)
+    return {
+        key: _Measured(float(value), np.array(left) if len(left := without.get(key, [])) > 1 else None, int(users), int(positives))
+        for key, (value, users, positives) in whole.items()
+    }

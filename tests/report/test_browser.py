@@ -231,7 +231,7 @@ def test_nothing_moves_for_who_asked_for_less_motion(browser, page, motion, beha
     assert browser.ask("getComputedStyle(document.documentElement).scrollBehavior") == behaviour
 
 
-AXE = """axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})
+AXE = """axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], resultTypes: ['violations']})
   .then(found => found.violations.flatMap(each => each.nodes.map(node => `${each.id}: ${node.html.slice(0, 160)}`)))"""
 
 
@@ -248,7 +248,9 @@ def real_page():
     ("real_page", 400, "dark"), ("real_page", 1600, "light"),
 ])  # fmt: skip
 def test_axe_finds_nothing(browser, which, width, scheme, request):
-    if (spec := importlib.util.find_spec("axe_core_python")) is None or spec.origin is None:
+    spec = importlib.util.find_spec("axe_core_python")
+    if spec is None or spec.origin is None:
+        assert os.environ.get("CRAFTBENCH_REQUIRE_BROWSER") != "1", "axe-core-python, which carries axe's script, is not installed"
         pytest.skip("axe-core-python, which carries axe's script, is not installed")
     browser.open(request.getfixturevalue(which), width=width, scheme=scheme)
     browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
