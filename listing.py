@@ -128,7 +128,7 @@ def audit(found: Audit, seed: int, as_json: bool) -> None:
 
         return print(json.dumps({"seed": seed, **asdict(found), "share": found.share}, indent=1))
     for said in found.contradictions:
-        print(f"mismatch          {said}")
+        print(f"contradiction     {said}")
     words = [
         f"{found.count(word)} {word}" for word in ("match", "within tolerance", "mismatch", "not reached") if found.count(word)
     ]
@@ -148,8 +148,8 @@ def power(needs: Sequence[Need], unmeasured: Sequence[str], as_json: bool) -> No
         from dataclasses import asdict
 
         return print(json.dumps({"contrasts": [asdict(each) for each in needs], "unmeasured": unmeasured}, indent=1))
-    for (claim, tasks), block in groupby(needs, key=lambda each: (each.claim, each.tasks)):
-        print(f"\n{claim}  {tasks[0] if len(tasks) == 1 else f'over {len(tasks)} tasks'}")
+    for (claim, tasks, column), block in groupby(needs, key=lambda each: (each.claim, each.tasks, each.column)):
+        print(f"\n{claim}  {tasks[0] if len(tasks) == 1 else f'slope over {len(tasks)} tasks'}  {column}")
         _show([_need(each) for each in block], False, _NEED)
     if unmeasured:
         print(f"\nnot measured by this pilot: {', '.join(unmeasured)}")
@@ -160,10 +160,9 @@ _NEED = ("contrast", "effect", "from", "seeds", "see", "needs", "core-hours")
 
 
 def _need(each: Need) -> Line:
-    rows = f"{each.row} - {each.other}" if each.other else each.row
     users = f"users x{each.users_times:.1f}" if each.users_times else None
     return {
-        "contrast": f"{rows}, {each.column}",
+        "contrast": f"{each.row} - {each.other}" if each.other else each.row,
         "effect": each.size,
         "from": each.source,
         "seeds": each.now,
@@ -184,9 +183,11 @@ def comparison(found: Comparison, as_json: bool) -> None:
         print(f"{len(found.broken):,} numbers of equal identity differ:")
         _show([vars(each) for each in found.broken], False, ("paper", "task", "row", "column", "seed", "a", "b"))
     print(f"{len(found.moved):,} cells were made otherwise; {len(found.beyond_noise):,} of them differ beyond noise")
-    if found.beyond_noise:
-        lines = [{**vars(each), "b - a": f"{each.interval[0]:+.4g} to {each.interval[1]:+.4g}"} for each in found.beyond_noise]
-        _show(lines, False, ("paper", "task", "row", "column", "a", "b", "b - a", "seeds"))
+    by_row = groupby(found.beyond_noise, key=lambda each: (each.paper, each.task, each.row, each.otherwise))
+    for (paper, task, row, otherwise), block in by_row:
+        print(f"\n{paper}  {task}  {row}  (other {otherwise})")
+        lines = [{**vars(each), "b - a": f"{each.interval[0]:+.3g} to {each.interval[1]:+.3g}"} for each in block]
+        _show(lines, False, ("column", "a", "b", "b - a", "seeds"))
     for said, keys in (("without two seeds in common", found.unjudged), ("only in A", found.only_a), ("only in B", found.only_b)):
         if keys:
             print(f"\n{len(keys)} rows {said}:")

@@ -47,6 +47,9 @@ def verify(
     drawn = draw(references, benchmark_of, data_home(), cells, 60 * minutes * jobs, seed)
     if not json:
         listing.drawn(drawn, seed)
+    if not drawn.drawn:
+        why = "; ".join(f"{fits} fits: {reason}" for reason, fits in drawn.left_out.items())
+        raise UsageError(f"no recorded fit can be run again here ({why})")
     with tempfile.TemporaryDirectory(prefix="craftbench-verify-") as folder:
         found = audit(
             drawn,

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import nctdtr, nctdtrinc, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import chdtrc, nctdtr, nctdtrinc, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from .errors import UsageError
 from .statistics import Estimate
 
 MOST_SEEDS = 100_000
+_FAR = 30.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def power(size: float, spread: Spread, seeds: int, *, alpha: float = 0.05, sides
     if estimate.se == 0:
         return 1.0
     edge = float(stdtrit(estimate.df, 1 - alpha / sides))
-    return 1.0 - float(nctdtr(estimate.df, size / estimate.se, edge))
+    far = size / estimate.se
+    if far > _FAR:  # where the noncentral t is not computed; next to `far` a standard normal is nothing
+        return 1.0 - float(chdtrc(estimate.df, estimate.df * (far / edge) ** 2))
+    return 1.0 - float(nctdtr(estimate.df, far, edge))
 
 
 def seeds_needed(size: float, spread: Spread, wanted: float = 0.8, *, alpha: float = 0.05, sides: int = 2) -> int | None:

@@ -20,7 +20,7 @@ Key = tuple[str, str, str]  # paper, task, row
 
 @dataclass(frozen=True)
 class Moved:
-    """A column of a row whose settings differ. a, b: its means; interval: of b - a, at the level of all comparisons together."""
+    """A column of a row that was made otherwise, as `otherwise` says. a, b: its means; interval: of b - a, at the common level."""
 
     paper: str
     task: str
@@ -30,6 +30,7 @@ class Moved:
     b: float
     interval: tuple[float, float]
     seeds: int
+    otherwise: str
 
     @property
     def beyond_noise(self) -> bool:
@@ -73,6 +74,7 @@ class _Difference:
     a: float
     b: float
     estimate: Estimate
+    otherwise: str
 
 
 def compared(a: list[Recorded], b: list[Recorded], alone: Mapping[str, Set[str]], alpha: float = 0.05) -> Comparison:
@@ -82,7 +84,7 @@ def compared(a: list[Recorded], b: list[Recorded], alone: Mapping[str, Set[str]]
     equal, broken, unjudged = 0, list[Broken](), list[Key]()
     differences: list[_Difference] = []
     for key in both:
-        (one, of_one), (two, of_two) = left[key], right[key]
+        one, two = left[key][0], right[key][0]
         shared = [seed for seed, pair in enumerate(zip(one.records, two.records, strict=False)) if None not in pair]
         same = [seed for seed in shared if one.records[seed] == two.records[seed]]
         wrong = [each for each in _broken(key, one, two, same) if each.column in alone[key[0]]]
@@ -90,8 +92,7 @@ def compared(a: list[Recorded], b: list[Recorded], alone: Mapping[str, Set[str]]
         equal += len(same) - len({each.seed for each in wrong})
         if same and len(same) == len(shared):
             continue
-        same_data = of_one.tasks[one.task]["fingerprint"] == of_two.tasks[two.task]["fingerprint"]
-        found = list(_differences(key, one, two, same_data))
+        found = list(_differences(key, one, two, _otherwise(left[key], right[key])))
         differences += found
         if not found:
             unjudged.append(key)
@@ -119,7 +120,18 @@ def _broken(key: Key, one: Fit, two: Fit, seeds: list[int]) -> Iterator[Broken]:
                 yield Broken(*key, column, seed, a, b)
 
 
-def _differences(key: Key, one: Fit, two: Fit, same_data: bool) -> Iterator[_Difference]:
+def _otherwise(a: tuple[Fit, Recorded], b: tuple[Fit, Recorded]) -> list[str]:
+    """What two sides made differently: data, versions, hyperparameters by name, code."""
+    (one, of_one), (two, of_two) = a, b
+    then, now = of_one.origins[one.origin], of_two.origins[two.origin]
+    found = ["data"] if of_one.tasks[one.task]["fingerprint"] != of_two.tasks[two.task]["fingerprint"] else []
+    found += [name for name in {**then.versions, **now.versions} if then.versions.get(name) != now.versions.get(name)]
+    found += [name for name in {**one.params, **two.params} if one.params.get(name) != two.params.get(name)]
+    both = then.code.keys() & now.code.keys()
+    return [*found, "code"] if any(then.code[name] != now.code[name] for name in both) else found
+
+
+def _differences(key: Key, one: Fit, two: Fit, otherwise: list[str]) -> Iterator[_Difference]:
     """b - a in every column that both have on two seeds or more."""
     for column in one.values:
         if column in two.values:
@@ -127,8 +139,9 @@ def _differences(key: Key, one: Fit, two: Fit, same_data: bool) -> Iterator[_Dif
             found = contrast(b, a)
             if found is None or found.n_seeds < 2 or math.isnan(found.se):
                 continue
-            paired = same_data and found.n_groups
-            yield _Difference(key, column, _mean(a), _mean(b), found if paired else _unpaired(found, one, two, column))
+            paired = "data" not in otherwise and column in one.without and column in two.without
+            made = found if paired else _unpaired(found, one, two, column)
+            yield _Difference(key, column, _mean(a), _mean(b), made, ", ".join(otherwise) or "parents")
 
 
 def _series(fit: Fit, column: str) -> Series:
@@ -149,4 +162,4 @@ def _unpaired(found: Estimate, one: Fit, two: Fit, column: str) -> Estimate:
 
 
 def _moved(each: _Difference, level: float) -> Moved:
-    return Moved(*each.key, each.column, each.a, each.b, each.estimate.interval(level), each.estimate.n_seeds)
+    return Moved(*each.key, each.column, each.a, each.b, each.estimate.interval(level), each.estimate.n_seeds, each.otherwise)

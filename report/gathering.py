@@ -76,7 +76,7 @@ def _origin(record: Record, origins: list[Origin]) -> int:
 
 def _task(evidence: Evidence, fit: Fit) -> dict[str, Any]:
     first = next(record for record in _records(evidence, *fit.place) if record)["cell"]
-    return {"dataset": first["dataset"], "fingerprint": first["task_fingerprint"], "settings": first["task_settings"]}
+    return {"dataset": first["dataset"], "fingerprint": first["task_fingerprint"], "settings": first.get("task_settings", {})}
 
 
 def _contrasts(evidence: Evidence) -> Iterator[Contrasted]:

@@ -65,6 +65,11 @@ check --store DIR
 export --optuna sqlite:///searches.db
 new my_method --paper gradcraft --into DIR
 new my_dataset --dataset --paper gradcraft
+results ifru --profile standard --store DIR --reference FILE
+verify
+verify --paper ifru --paper dml --cells 20 --minutes 10 --seed 7 --reference DIR --jobs 2 --memory 2000 --json
+power ifru --profile quick --store DIR --json
+compare STORE_A STORE_B ifru --profile quick:standard --json
 """
 
 

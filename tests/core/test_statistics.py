@@ -20,6 +20,7 @@ from craftbench.core.statistics import (
     summary,
     trend,
     two_sided,
+    upper_share,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,3 +248,14 @@ def test_false_alarms_of_auc_stay_at_alpha_where_seeds_alone_do_not():
 def test_bad_input_is_named(work, said):
     with pytest.raises(UsageError, match=said):
         work()
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 1), (0, 20), (1, 20), (7, 20), (20, 20)])
+def test_the_upper_share_leaves_five_per_cent_for_so_few_hits(count, of):
+    share = upper_share(count, of)
+    assert stats.binom.cdf(count, of, share) == pytest.approx(1.0 if count == of else 0.05)
+
+
+def test_twenty_matches_leave_under_fourteen_per_cent():
+    assert 0.139 < upper_share(0, 20) < 0.14
+    assert upper_share(0, 0) == 1.0
