@@ -102,8 +102,7 @@ def test_a_mean_that_its_seeds_do_not_give_contradicts_itself(reference: Recorde
     assert list(contradictions_in(reference)) == []
 
     def change(fit: Fit) -> Fit:
-        mean = list(fit.means["test/fit"])
-        mean[place] *= 1.01
+        mean = [1.01 * (end or 0.0) if at == place else end for at, end in enumerate(fit.means["test/fit"])]
         return replace(fit, means={**fit.means, "test/fit": tuple(mean)})
 
     (said,) = contradictions_in(planted(reference, "twin", change))
@@ -128,7 +127,9 @@ def test_elsewhere_the_seeds_interval_decides(reference: Recorded, tmp_path: Pat
     assert wrong(near) == []
     (said,) = [each.why for each in near.checked if each.word == "within tolerance"]
     assert ", not another" in said
-    constant = planted(away, "zero", lambda fit: replace(fit, values={"test/fit": tuple(1.01 * v for v in fit.values["test/fit"])}))
+    constant = planted(
+        away, "zero", lambda fit: replace(fit, values={"test/fit": tuple(1.01 * (v or 0.0) for v in fit.values["test/fit"])})
+    )
     assert {row for row, _ in wrong(verify(constant, tmp_path / "far"))} == {"zero"}, "a row that never varies has no interval"
 
 
