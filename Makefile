@@ -49,7 +49,7 @@ dev:  ## an editable install with every tool in .venv-dev, for working on the co
 
 editable: $(VENV)/.python
 	@echo "installing craftbench from this folder, with every tool"
-	@$(PIP) install $(PINNED) --no-build-isolation --editable ".[llm,dev,bench,check]"
+	@$(PIP) install $(PINNED) --no-build-isolation --editable ".[llm,ray,postgresql,dev,bench,check]"
 	@echo "activate it with: . $(BIN)/activate"
 
 clean:  ## remove the virtual environment and build leftovers; results/ stays
@@ -79,7 +79,7 @@ $(VENV)/.package: $(VENV)/.wheel
 
 $(VENV)/.test-tools: $(VENV)/.package
 	@echo "installing the pinned test tools"
-	@$(PIP) install $(PINNED) "craftbench[llm,dev]"
+	@$(PIP) install $(PINNED) "craftbench[llm,ray,postgresql,dev]"
 	@touch $@
 
 $(VENV)/.bench-tools: $(VENV)/.test-tools

@@ -198,3 +198,22 @@ def test_check_of_what_is_no_store(refused, tmp_path):
 
 def test_export_to_what_is_no_storage(refused, store):
     assert "cannot open the Optuna storage 'nonsense'" in refused("export", "--optuna", "nonsense", "--store", store)
+    told = refused("export", "--optuna", "oracle+absent://me@nowhere/searches", "--store", store)
+    assert "cannot open the Optuna storage" in told
+
+
+def test_export_without_a_driver(refused, store):
+    told = refused("export", "--optuna", "mssql+pyodbc://me@nowhere/searches", "--store", store)
+    assert "needs a database driver that is not installed; for PostgreSQL: pip install 'craftbench[postgresql]'" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--backend", "rya"), "unknown --backend 'rya'; did you mean 'ray'?"),
+        (("--address", "127.0.0.1:6379"), "--address is of a Ray cluster; add --backend ray"),
+    ],
+)
+def test_a_place_for_cells_that_there_is_not(refused, tmp_path, words, sentence):
+    assert sentence in refused("run", "ifru", *SMOKE, "--store", tmp_path / "store", *words)
+    assert not (tmp_path / "store").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from craftbench.benchmarks.store import Store
 from craftbench.benchmarks.sweep import swept
 from craftbench.core.errors import UsageError
 from craftbench.core.params import Space
-from toybench import ROWS, Lines, Shrink, Zero, toy
+from toybench import ROWS, Descent, Lines, Shrink, Zero, toy
 from toyhouse import drive, of, plan, records, written_plan
 
 LINE = [Lines()]
@@ -165,10 +166,20 @@ def test_searches_go_to_an_optuna_storage_and_back(tmp_path: Path) -> None:
         assert [trial.value for trial in study.trials] == [record["result"]["metrics"]["valid/fit"] for record in expected]
         for trial, record in zip(study.trials, expected, strict=True):
             assert trial.params == {name: record["cell"]["params"][name] for name in line["study"]["space"]}
+            assert trial.datetime_start is not None
+            assert trial.datetime_start.timestamp() == datetime.fromisoformat(record["provenance"]["started"]).timestamp()
+            assert whole[trial.user_attrs["record"]] == record
         assert study.best_trial.number == line["study"]["best"]
+        assert study.user_attrs == {"objective": "valid/fit"}
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def test_a_study_without_a_trial_is_not_exported(tmp_path: Path) -> None:
+    benchmark, overrides = swept(toy([Row(Descent), Row(Shrink)], LINE), "smoke", ["descent"], [], 2, "tpe", "none", {})
+    drive(benchmark, tmp_path / "store", overrides=overrides, rows=["descent"], finals=False)
+    assert export_searches(Store(tmp_path / "store"), f"sqlite:///{tmp_path}/searches.db") == 1
 
 
 def test_a_storage_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:

@@ -115,10 +115,10 @@ def test_a_gpu_is_claimed_by_who_says_so(cluster: Cluster, tmp_path: Path) -> No
     assert max(running) == 1, "there is one GPU"
 
 
-def test_jobs_is_the_most_at_a_time_and_large_outcomes_come_in_parcels(
+def test_jobs_is_the_most_at_a_time_and_large_folders_travel_in_parcels(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend.parcels, "SIZE", 1000)  # of what is sent
+    monkeypatch.setattr(backend.parcels, "SIZE", 1000)
     running: list[int] = []
     paper = toy([Row(Descent), Row(Shrink)], [Lines()])
     drive(
@@ -157,8 +157,3 @@ def test_a_cluster_without_a_free_place_is_given_up_in_the_end(
         assert wait_until(lambda: len(cluster.slots()) == 3)
         with pytest.raises(UsageError, match="no free CPU for 0 minutes; nothing recorded is lost"):
             drive(toy(), tmp_path / "store", backend=RayBackend(cluster.address, None, 6000))
-
-
-def test_no_cluster_is_one_sentence() -> None:
-    with pytest.raises(UsageError, match=r"nothing listens at the address '127.0.0.1:9' of a Ray cluster"):
-        RayBackend("127.0.0.1:9", None, 6000)
