@@ -67,6 +67,28 @@ def test_the_installed_package_is_this_one():
     assert {"craftbench"} == {entry.name for entry in installed.entry_points if entry.group == "console_scripts"}
 
 
+def test_what_the_wheel_says_of_itself():
+    from craftbench.benchmarks.catalogue import PAPERS, declared
+
+    project = PROJECT["project"]
+    assert {"description", "readme", "authors", "keywords", "license", "license-files", "requires-python"} <= set(project)
+    oldest = project["requires-python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {oldest}" in project["classifiers"]
+    assert set(project["urls"]) == {f"Paper: {declared(paper).title.partition(':')[0]}" for paper in PAPERS}
+
+
+def test_the_citation_names_this_version_and_every_paper():
+    import craftbench
+    from craftbench.benchmarks.catalogue import PAPERS, declared
+
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {craftbench.__version__}\n" in text
+    assert f"## {craftbench.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    wanted = {re.search(r"10\.\d{4,}/[\d.]+\d|arXiv[: ][\d.]+\d", declared(paper).citation)[0] for paper in PAPERS}
+    assert {each for each in wanted if each.removeprefix("arXiv").lstrip(": ") not in text} == set()
+    assert all(url.rpartition("/")[2] in text for url in PROJECT["project"]["urls"].values())
+
+
 # Size and form
 
 
