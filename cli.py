@@ -43,6 +43,9 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Entry point: a `UsageError` becomes one sentence on stderr and exit code 2."""
+    for word in sys.argv[1:]:
+        if any("\ud800" <= each <= "\udfff" for each in word):  # bytes of a file's name that are no text
+            _fail(f"{word!r} is not written in UTF-8; rename what it names, or give another name")
     try:
         sys.exit(app(prog_name="craftbench", standalone_mode=False) or 0)
     except UsageError as error:
@@ -62,7 +65,7 @@ def main() -> None:
 
 def _fail(sentence: str) -> None:
     if sentence:  # none when the help is all that there is to say
-        print(f"craftbench: {sentence}", file=sys.stderr)
+        print(f"craftbench: {' '.join(sentence.split())}", file=sys.stderr)
     sys.exit(2)
 
 

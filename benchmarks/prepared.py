@@ -75,7 +75,7 @@ def _prepare(task: TaskSpec, data_home: Path, stamp: Path) -> str:
 
 
 def sweep_tables(store: Store) -> list[tuple[str, str]]:
-    """Move each folder of task tables that is not what was written to `damaged/`: (path, what was wrong). Needs the lock."""
+    """Move task tables that are not what was written to `damaged/`; returns (path, what was wrong) of each. Needs the lock."""
     moved: list[tuple[str, str]] = []
     for manifest in sorted(store.root.glob(f"tasks/*/**/{MANIFEST}")):
         path = "/".join(manifest.relative_to(store.root).parts[:2])

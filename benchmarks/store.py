@@ -28,6 +28,9 @@ FORMAT = 1
 _RECORD = re.compile(r"(trial|final|timing)-.+-[0-9a-f]{12}")
 _SEAL = ',\n "sha256": "'
 
+# What an operating system says of a place that nothing can be written to.
+_PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+
 Record = dict[str, Any]
 
 
@@ -209,7 +212,7 @@ class Store:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UsageError(f"no space left for the store {self.root}: free some and run the same command again") from None
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            if error.errno in _PLACES:
                 raise UsageError(f"cannot write to the store {self.root}: {error.strerror}; give another --store") from None
             raise
 

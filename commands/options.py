@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..benchmarks.plan import Overrides
     from ..benchmarks.store import Store
 
+MOST_TRIALS = 10_000  # more would be planned for hours
 Papers = Annotated[list[str] | None, typer.Argument(help="papers, or `all`; see `craftbench list papers`", show_default=False)]
 Paper = Annotated[str, typer.Argument(help="a paper; see `craftbench list papers`")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="smoke | quick | standard")]
@@ -26,11 +27,13 @@ OutOption = Annotated[Path, typer.Option("--out", help="folder of the report")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 Runners = Annotated[list[str] | None, typer.Option("--runner", help="only this row (repeat for more); what it needs comes with it")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="only this dataset (repeat for more)")]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="seeds per row")]
-Trials = Annotated[int | None, typer.Option("--trials", min=1, help="trials per study, the same for every row")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=10_000, help="seeds per row")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, max=MOST_TRIALS, help="trials per study, the same for every row")]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, help="cells at a time, one thread each; default: 2 here, as many as a Ray cluster has CPUs"),
+    typer.Option(
+        "--jobs", min=1, max=4096, help="cells at a time, one thread each; default: 2 here, as many as a Ray cluster has CPUs"
+    ),
 ]
 BackendOption = Annotated[str, typer.Option("--backend", help="local | ray: where cells run")]
 Address = Annotated[

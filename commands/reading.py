@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,11 +103,13 @@ def export(
 
 
 def write_report_of(benchmarks: list[Benchmark], profile: str, store: Store, out: Path) -> None:
+    from ..datasets.manifest import explain_write_errors
     from ..report.findings import findings
     from ..report.write import write_report
 
     found = [findings(benchmark, store, profile) for benchmark in benchmarks]
-    page = write_report(found, out)
+    with explain_write_errors(out):
+        page = write_report(found, out)
     for each in found:
         print(f"\n{each.paper} ({each.profile})")
         for verdict in each.verdicts:
@@ -116,7 +119,7 @@ def write_report_of(benchmarks: list[Benchmark], profile: str, store: Store, out
 
 def _check_store(root: Path) -> int:
     store = store_of(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UsageError(f"{root} is no store; give the folder that --store named")
     from ..benchmarks.prepared import sweep_tables
 

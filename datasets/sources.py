@@ -138,7 +138,7 @@ class LocalPath:
         return f"a local copy of {self.path.name}"
 
     def fetch(self, into: Path, say: Say) -> tuple[Path, ...]:
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # Path.exists raises where a name is too long
             raise UsageError(f"{self.path} does not exist; give the path of {' or '.join(self.names)}")
         if not self.path.is_dir():
             _check_readable(self.path)
