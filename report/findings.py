@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from typing import Any
 
@@ -56,12 +55,17 @@ def findings(benchmark: Benchmark, store: Store, profile: str) -> Findings:
 
 def _shipped(benchmark: Benchmark) -> Shipped | None:
     """What our own runs said of the claims that the paper still makes."""
-    ran = json.loads((numbers.REFERENCE / "verdicts" / "standard.json").read_text(encoding="utf-8")).get(benchmark.name)
+    ran = numbers.reference(benchmark.name)
     if ran is None:
         return None
     claims = {claim.id for claim in benchmark.claims}
-    verdicts = tuple(verdict for verdict in ran["verdicts"] if verdict["claim"] in claims)
-    return Shipped(ran["profile"], ran["seeds"], ran["cells"], ran["seconds"], verdicts)
+    return Shipped(
+        profile=ran.profile,
+        seeds=max(len(fit.records) for fit in ran.fits),
+        cells=sum(len(fit.records) for fit in ran.fits),
+        seconds=sum(seconds or 0.0 for fit in ran.fits for seconds in fit.seconds),
+        verdicts=tuple(dict(verdict) for verdict in ran.verdicts if verdict["claim"] in claims),
+    )
 
 
 def _budget(evidence: Evidence) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..benchmarks.store import Record
 from ..core.statistics import Estimate
-from .claims import placed_contrasts
+from .claims import judge, placed_contrasts
 from .evidence import Evidence, estimate
 from .recorded import Contrasted, Fit, Origin, Recorded
 
@@ -23,7 +23,15 @@ def gathered(evidence: Evidence) -> Recorded:
         tasks={fit.task: _task(evidence, fit) for fit in fits},
         fits=tuple(fits),
         contrasts=tuple(_contrasts(evidence)),
+        verdicts=tuple(_verdicts(evidence)),
     )
+
+
+def _verdicts(evidence: Evidence) -> Iterator[Mapping[str, str]]:
+    for claim in evidence.benchmark.claims:
+        for found in judge(evidence, claim):
+            if found.word != "not run":
+                yield {"claim": found.claim, "scope": found.scope, "word": found.word, "reason": found.reason}
 
 
 def _records(evidence: Evidence, task: str, row: str) -> list[Record | None]:

@@ -24,14 +24,19 @@ def published(benchmark: Benchmark) -> Numbers:
 
 def of_reference(benchmark: Benchmark) -> Numbers:
     """The means of our runs of the standard profile; nothing where there is none."""
-    file = REFERENCE / f"{benchmark.name}.json"
-    fits = recorded.read(file).fits if file.is_file() else ()
+    found = reference(benchmark.name)
     return {
         (table.id, fit.task, fit.row, column): mean
         for table in benchmark.tables
-        for fit in fits
+        for fit in (found.fits if found else ())
         for column, (mean, _, _) in fit.means.items()
     }
+
+
+def reference(paper: str) -> recorded.Recorded | None:
+    """Our runs that ship with the package."""
+    file = REFERENCE / f"{paper}.json"
+    return recorded.read(file) if file.is_file() else None
 
 
 def number_at(values: Numbers, table: str, task: str, dataset: str, row: str, column: str) -> float | None:

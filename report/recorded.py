@@ -90,7 +90,10 @@ class Contrasted:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Everything of one paper and profile. tasks: key -> dataset, fingerprint, settings."""
+    """Everything of one paper and profile.
+
+    tasks: key -> dataset, fingerprint, settings; verdicts: claim, scope, word and reason of each claim that was judged.
+    """
 
     paper: str
     profile: str
@@ -98,6 +101,7 @@ class Recorded:
     tasks: Mapping[str, Mapping[str, Any]]
     fits: tuple[Fit, ...]
     contrasts: tuple[Contrasted, ...] = ()
+    verdicts: tuple[Mapping[str, str], ...] = ()
 
     def at(self, place: Place) -> Fit | None:
         return next((fit for fit in self.fits if fit.place == place), None)
@@ -123,6 +127,7 @@ class Recorded:
             tasks={**self.tasks, **newer.tasks},
             fits=fits,
             contrasts=(*(each for each in self.contrasts if not each.places & gone), *newer.contrasts),
+            verdicts=tuple({(each["claim"], each["scope"]): each for each in (*self.verdicts, *newer.verdicts)}.values()),
         )
 
 
@@ -142,6 +147,7 @@ def write(recorded: Recorded, file: Path) -> None:
         "origins": map(asdict, kept.origins),
         "fits": map(_plain_fit, kept.fits),
         "contrasts": map(_plain_contrast, kept.contrasts),
+        "verdicts": kept.verdicts,
     }
     head = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in (("format", FORMAT), ("paper", kept.paper))]
     head += [f'"profile": {json.dumps(kept.profile)}', f'"tasks": {{\n{_joined(_named(kept.tasks))}\n}}']
@@ -210,6 +216,7 @@ def _recorded(plain: dict[str, Any]) -> Recorded:
         tasks={key: {name: each[name] for name in ("dataset", "fingerprint", "settings")} for key, each in plain["tasks"].items()},
         fits=tuple(map(_fit, plain["fits"])),
         contrasts=tuple(map(_contrast, plain["contrasts"])),
+        verdicts=tuple({name: str(each[name]) for name in ("claim", "scope", "word", "reason")} for each in plain["verdicts"]),
     )
     strange = [fit.task for fit in found.fits if fit.task not in found.tasks or not 0 <= fit.origin < len(origins)]
     if strange:
