@@ -23,7 +23,7 @@ def new(
     paper: Annotated[str, typer.Option("--paper", help="whose tables it is for; see `craftbench list papers`")],
     dataset: Annotated[bool, typer.Option("--dataset", help="a dataset instead of a method")] = False,
     into: Annotated[
-        Path | None, typer.Option("--into", help="the folder to write to  [default: craftbench-NAME]", show_default=False)
+        Path | None, typer.Option("--into", help="the folder to write to, else craftbench-NAME here", show_default=False)
     ] = None,
 ) -> None:
     """Write a small package with a method (or dataset) that works, its test, and what makes CraftBench find it."""
