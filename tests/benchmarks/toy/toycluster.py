@@ -26,7 +26,8 @@ class Cluster:
         self.mark, self.started = uuid.uuid4().hex, list[subprocess.Popen[bytes]]()
         self.folder = Path(tempfile.mkdtemp(prefix="ray"))  # short, for the names of sockets
         self.port = _free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address, self.client_port = f"127.0.0.1:{self.port}", _free_port()
+        self.client_address = f"ray://127.0.0.1:{self.client_port}"  # for drivers that are on no node
         self.shelf = self.folder / f"craftbench-{os.getuid()}"
 
     def __enter__(self) -> Cluster:
@@ -41,6 +42,7 @@ class Cluster:
         self._begin(
             "--head",
             f"--port={self.port}",
+            f"--ray-client-server-port={self.client_port}",
             "--include-dashboard=false",
             f"--temp-dir={self.folder / uuid.uuid4().hex[:8]}",
             f"--num-cpus={self.cpus[0]}",
