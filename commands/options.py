@@ -92,7 +92,7 @@ def papers_of(papers: list[str] | None) -> list[str]:
 def store_of(root: Path) -> Store:
     from ..benchmarks.store import Store
 
-    return Store(root)
+    return Store(Path(os.path.abspath(root)) if ":" in str(root) else root)  # or pyarrow would take "a:b" for an address
 
 
 def overrides_of(seeds: int | None, trials: int | None, sets: list[str] | None) -> Overrides:

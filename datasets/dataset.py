@@ -100,7 +100,7 @@ def main_table(tables: Iterable[str]) -> str:
 def data_home() -> Path:
     """Where prepared datasets lie: `$CRAFTBENCH_DATA`, or `craftbench/data` in the user's cache folder."""
     if chosen := os.environ.get("CRAFTBENCH_DATA"):
-        return Path(chosen)
+        return Path(os.path.abspath(chosen))  # pyarrow would take a relative "a:b" for an address
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "craftbench" / "data"
 

@@ -164,10 +164,9 @@ def _points(axis: Axes, panel: Panel, found: FigureFound) -> None:
     numbers = all(isinstance(point.x, float) and point.x > 0 for points in panel.series.values() for point in points)
     if found.log_x and numbers:
         axis.set_xscale("log")
-    if any(isinstance(point.x, str) for points in panel.series.values() for point in points):
-        axis.tick_params(axis="x", rotation=35)
-        for label in axis.get_xticklabels():
-            label.set_horizontalalignment("right")
+    names = list(dict.fromkeys(point.x for points in panel.series.values() for point in points if isinstance(point.x, str)))
+    if names:
+        axis.set_xticks(range(len(names)), list(map(_plain, names)), rotation=35, horizontalalignment="right")
     axis.yaxis.set_major_locator(MaxNLocator(5))
     levels = sorted({point.x for points in panel.series.values() for point in points if isinstance(point.x, float)})
     if 0 < len(levels) <= 6 and len(panel.series) > 1:  # a few settings: mark them, and nothing between

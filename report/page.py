@@ -122,7 +122,7 @@ class _Paper:
 def _embedded(data: Any) -> str:
     """JSON as gzip in base64: a page of 5,000 records stays small, and no text inside can end its element."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), mtime=0)).decode()
 
 
 def in_seconds(value: float) -> str:

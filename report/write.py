@@ -26,10 +26,15 @@ def write_report(all_findings: list[Findings], out: Path) -> Path:
         _write_tables(found, out / "tables")
     drawn = [list(_draw(found, place, out / "figures")) for place, found in enumerate(all_findings)]
     bare = render(all_findings, [list(_within(figures, 0)) for figures in drawn])
-    room = (_MOST - len(bare.encode())) // max(1, len(drawn))
+    room = (_MOST - len(bare.encode("utf-8", "replace"))) // max(1, len(drawn))
     path = out / "report.html"
-    path.write_text(render(all_findings, [list(_within(figures, room)) for figures in drawn]), encoding="utf-8")
+    _write(path, render(all_findings, [list(_within(figures, room)) for figures in drawn]))
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Half a character, which an exception may have said of a file's name, is a question mark."""
+    path.write_bytes(text.encode("utf-8", "replace"))
 
 
 def _within(figures: list[Drawn], room: int) -> Iterator[Drawn]:
@@ -44,11 +49,11 @@ def _write_tables(found: Findings, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for table in found.tables:
         stem = folder / _file_name(f"{found.paper}-{table.id}")
-        stem.with_suffix(".csv").write_text(as_csv(table), encoding="utf-8")
-        stem.with_suffix(".tex").write_text(as_latex(table), encoding="utf-8")
+        _write(stem.with_suffix(".csv"), as_csv(table))
+        _write(stem.with_suffix(".tex"), as_latex(table))
     for study in found.studies:
         stem = folder / _file_name(f"{found.paper}-trials-{study.task}-{study.row}")
-        stem.with_suffix(".csv").write_text(trials_csv(study), encoding="utf-8")
+        _write(stem.with_suffix(".csv"), trials_csv(study))
 
 
 def trials_csv(study: StudyFound) -> str:

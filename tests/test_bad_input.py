@@ -192,6 +192,22 @@ def test_no_permission_to_write_a_dataset(refused, tmp_path, monkeypatch):
     assert str(tmp_path / "file") in refused("data", "get", "sim-ratings")
 
 
+def test_no_permission_to_write_a_report(refused, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    words = ("report", "ifru", "--store", tmp_path / "store", "--out", tmp_path / "file" / "out")
+    assert "free that place or choose another" in refused(*words)
+
+
+def test_a_store_whose_name_looks_like_an_address(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["craftbench", "plan", "ifru", *SMOKE, "--store", "sqlite:store"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 0
+    assert (tmp_path / "sqlite:store" / "tasks").is_dir()
+    assert "sim-ratings" in capsys.readouterr().out
+
+
 def test_check_of_what_is_no_store(refused, tmp_path):
     assert "is no store; give the folder that --store named" in refused("check", "--store", tmp_path / "nowhere")
 

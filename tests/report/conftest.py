@@ -41,7 +41,11 @@ from craftbench.report.write import write_report
 from safetensors.numpy import save
 
 SEEDS, GROUPS = 5, 40
-HOSTILE = "</script><script>alert(1)</script> & <b>bold</b> \u202ertl\u202c " + "long " * 2000
+HOSTILE = (
+    "</script><script>alert(1)</script> & <b>bold</b> $x^2 \u202ertl\u202c a\u200b\u2060b \ud800 \x1b[1m"
+    + "long " * 1000
+    + "w" * 5000
+)
 TRUTH = {"original": 0.74, "retrain": 0.77, "unlearn": 0.7698, "shards": 0.70, "popular": 0.765, "placebo": 0.735}
 
 
@@ -185,12 +189,13 @@ class Writer:
                 if task is not AWAY
                 else {"reason": "dataset 'away' is not on this machine", "command": "craftbench data get away"}
             )
-            about = {"key": task.key, "dataset": task.dataset, "scope": task.scope, "labels": dict(task.labels), "facts": facts}
+            labels = {**task.labels, "model": f"MF {self.hostile}".strip()}
+            about = {"key": task.key, "dataset": task.dataset, "scope": task.scope, "labels": labels, "facts": facts}
             drawn = {"P1": {"all": [[1.0, 0.5], [2.0, 0.3]], "few": [[1.0, 0.9]]}} if task is REAL else {}
             tasks.append({**about, "fingerprint": None if hole else f"f{place + 1}", "hole": hole, "pictures": drawn})
             lines += [self.line(task, row, f"f{place + 1}", hole) for row in TRUTH]
         record = self.write("timing", SIM, "timing", 0, "f3", {}, timings={"retrain": [2.0, 2.1, 2.2], "update": [0.1, 0.11, 0.1]})
-        timings = [{"key": "steps", "title": "One update, timed", "note": "one thread", "record": record}]
+        timings = [{"key": "steps", "title": "One update, timed", "note": f"one thread {self.hostile}", "record": record}]
         content = {
             "format": 1,
             "paper": "invented",
@@ -223,7 +228,7 @@ class Writer:
                 "searched": True,
                 "source": "searched",
                 "grid": [],
-                "help": "diagonal",
+                "help": f"diagonal {self.hostile}",
             },
             {
                 "name": "lr",
@@ -238,7 +243,7 @@ class Writer:
         return {
             "task": task.key,
             "row": row,
-            "title": row.capitalize(),
+            "title": f"{row.capitalize()} {self.hostile}".strip() if row in ("shards", "placebo") else row.capitalize(),
             "role": "baseline",
             "runner": row,
             "runner_class": "x:Y",
@@ -315,8 +320,8 @@ class Writer:
             "peak_memory_mb": 321.0,
             "machine": {"cpu": "Sim", "cores": 2},
             "device": "cpu",
-            "warnings": [],
-            "log": "",
+            "warnings": [self.hostile] if self.hostile else [],
+            "log": self.hostile,
             "timings": timings,
         }
         record = {"cell": cell, "result": {**result, "metrics": metrics or {}, "curve": []}, "provenance": provenance}

@@ -132,7 +132,7 @@ def page(report):
 def hostile_page(hostile, tmp_path_factory):
     found = findings(hostile.benchmark, hostile.store, "quick")
     return write_report(
-        [replace(found, figures=found.figures[:1], studies=found.studies[:1])], tmp_path_factory.mktemp("hostile-report")
+        [replace(found, figures=found.figures[:3], studies=found.studies[:1])], tmp_path_factory.mktemp("hostile-report")
     )
 
 
