@@ -122,7 +122,7 @@ class Store:
         """A small JSON file that is no record (a plan), or None where there is none. Raises `Damaged`."""
         try:
             found = json.loads((self.root / path).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, RecursionError) as error:
             raise Damaged(f"{path} cannot be read: {error}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.errors import UsageError, unknown
+from ..core.errors import UsageError, shown, unknown
 
 if TYPE_CHECKING:
     from ..benchmarks.backends.backend import Backend
@@ -92,6 +92,12 @@ def papers_of(papers: list[str] | None) -> list[str]:
 def store_of(root: Path) -> Store:
     from ..benchmarks.store import Store
 
+    try:
+        os.stat(root)
+    except (FileNotFoundError, NotADirectoryError):  # a run makes it or says why not; a report of it is one of holes
+        pass
+    except OSError as error:
+        raise UsageError(f"the store {shown(str(root))} cannot be used: {error.strerror}; give another --store") from None
     return Store(Path(os.path.abspath(root)) if ":" in str(root) else root)  # or pyarrow would take "a:b" for an address
 
 

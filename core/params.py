@@ -154,7 +154,7 @@ class Params(BaseModel):
             name = str(first["loc"][0]) if first["loc"] else ""
             if first["type"] == "extra_forbidden":
                 raise unknown("parameter", name, cls.model_fields) from None
-            given = f"{name}={first['input']!r}: " if name else ""
+            given = f"{name}={repr(first['input'])[:80]}: " if name else ""
             raise UsageError(f"{cls.__name__}: {given}{first['msg'].removeprefix('Value error, ')}") from None
 
     @classmethod
@@ -164,6 +164,6 @@ class Params(BaseModel):
             raise unknown("parameter", name, cls.model_fields)
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it reads
             value = {"True": True, "False": False}.get(text, text)
         return getattr(cls.resolve({name: value}), name)

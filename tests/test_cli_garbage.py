@@ -92,10 +92,13 @@ def outcome(monkeypatch, capsys, tmp_path):
     return call
 
 
+prepare = catalogue._prepare
+
+
 def only_local(entry, source, home, say):
     if not isinstance(source, LocalPath):
         raise UsageError("nothing is fetched in a test")
-    return source.fetch(home, say)
+    return prepare(entry, source, home, say)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
