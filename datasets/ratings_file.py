@@ -164,8 +164,10 @@ def _wanted(column: str, layout: Layout) -> str:
 
 @contextmanager
 def unpacking(path: Path) -> Generator[None]:
-    """One sentence where a gzip file is cut short or damaged."""
+    """One sentence where a gzip file is cut short or damaged, and where a disk does not give what is on it."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise UsageError(f"{path} is no whole gzip file (cut short or damaged); {REPAIR}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {REPAIR}") from None
