@@ -126,7 +126,9 @@ class RayBackend:
     def _heard(self, place: _Place) -> Event | None:
         try:
             answer = self._answer(place)
-        except self._ray.exceptions.RayActorError:
+        except self._ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                raise _unable(str(error).splitlines()[-1]) from None
             self._gone(place)
             return None
         except self._ray.exceptions.RayTaskError as error:
@@ -161,8 +163,8 @@ class RayBackend:
         cause = error.cause
         if isinstance(cause, UsageError):
             raise UsageError(str(cause)) from None
-        if isinstance(cause, ImportError) or place.ticket is None:
-            raise UsageError(f"a node of the Ray cluster cannot run cells ({cause}); install the same on every node") from None
+        if isinstance(cause, ImportError | self._ray.exceptions.RaySystemError) or place.ticket is None:
+            raise _unable(str(cause).splitlines()[0]) from None
         ticket, place.ticket, place.call = place.ticket, None, None
         return Event(ticket, "died", reason=f"node {place.node} could not begin it ({type(cause).__name__}: {cause})")
 
@@ -208,6 +210,10 @@ class RayBackend:
         self._ray.shutdown()
 
 
+def _unable(reason: str) -> UsageError:
+    return UsageError(f"a node of the Ray cluster cannot run these cells ({reason}); install the same packages on every node")
+
+
 def _connected(address: str | None) -> tuple[Any, str]:
     """The module `ray`, connected to a cluster, and where the cluster's head listens."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -222,6 +228,7 @@ def _connected(address: str | None) -> tuple[Any, str]:
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except Exception as error:
+        ray.shutdown()
         raise UsageError(f"cannot join the Ray cluster {asked or 'on this machine'}: {str(error).splitlines()[0]}") from None
     return ray, asked if ":" in asked else ray.get_runtime_context().gcs_address
 

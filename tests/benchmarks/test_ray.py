@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,12 @@ def test_a_cluster_without_a_free_place_is_given_up_in_the_end(
         assert wait_until(lambda: len(cluster.slots()) == 3)
         with pytest.raises(UsageError, match="no free CPU for 0 minutes; nothing recorded is lost"):
             drive(toy(), tmp_path / "store", backend=RayBackend(cluster.address, None, 6000))
+
+
+def test_a_runner_that_no_node_has_ends_the_run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "away.py").write_text("from toybench import Zero\n\n\nclass Away(Zero):\n    name = 'away'\n")
+    there = RayBackend(cluster.address, None, 6000)  # before the module is found here, or Ray would say where
+    monkeypatch.syspath_prepend(tmp_path)
+    paper = toy([Row(importlib.import_module("away").Away)], [Lines()])
+    with pytest.raises(UsageError, match=r"cannot run these cells \(.*No module named 'away'\); install the same packages"):
+        drive(paper, tmp_path / "store", backend=there)
