@@ -25,7 +25,7 @@ def verify(
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="stop after so long")] = 10.0,
     seed: Annotated[int | None, typer.Option("--seed", help="of the draw; without it nobody can foresee what is drawn")] = None,
     reference: ReferenceOption = None,
-    jobs: Jobs = DEFAULT_JOBS,
+    jobs: Jobs = None,
     memory: Memory = DEFAULT_MEMORY,
     json: JsonOption = False,
 ) -> None:
@@ -41,10 +41,10 @@ def verify(
     from ..report.audit import audit
     from ..report.draw import draw
 
-    stop_at = time.monotonic() + 60 * minutes
+    stop_at, workers = time.monotonic() + 60 * minutes, jobs or DEFAULT_JOBS
     references = _references(reference, paper or [])
     seed = secrets.randbelow(10**6) if seed is None else seed
-    drawn = draw(references, benchmark_of, data_home(), cells, 60 * minutes * jobs, seed)
+    drawn = draw(references, benchmark_of, data_home(), cells, 60 * minutes * workers, seed)
     if not json:
         listing.drawn(drawn, seed)
     if not drawn.drawn:
@@ -57,7 +57,7 @@ def verify(
             benchmark_of,
             Path(folder),
             data_home(),
-            lambda: LocalBackend(jobs, memory),
+            lambda: LocalBackend(workers, memory),
             lambda: stop_at - time.monotonic(),
             lambda text: print(text, file=sys.stderr),
             lambda checked: None if json else listing.checked(checked),
