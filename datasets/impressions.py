@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import UsageError
-from .csv_columns import CODE, FLAG, TEXT, WHOLE, Rule, blocks
+from .csv_columns import CODE, FLAG, WHOLE, Rule, blocks
 from .hashing import hash_columns
 from .ratings_file import REPAIR
 
@@ -186,13 +186,9 @@ def read_features(path: Path, key: str, ours: str, columns: Mapping[str, Rule]) 
         for name, rule in rules.items():
             values = np.nan_to_num(block[name], nan=-1).astype(np.int64) if rule is CODE else block[name]
             parts[name].append(values)
-    empty: dict[Any, Any] = {TEXT: np.empty(0, dtype=object)}
-    table = pd.DataFrame(
-        {
-            ours if name == key else name: np.concatenate([empty.get(rules[name], np.empty(0, dtype=np.int64)), *found])
-            for name, found in parts.items()
-        }
-    )
+    if not sum(map(len, parts[key])):
+        raise UsageError(f"{path} holds no line but its first; {REPAIR}")
+    table = pd.DataFrame({ours if name == key else name: np.concatenate(found) for name, found in parts.items()})
     repeated = table[ours].duplicated()
     if repeated.any():
         raise UsageError(f"{path}: {key} {table[ours][repeated].iloc[0]} stands on two lines; {REPAIR}")

@@ -28,7 +28,7 @@ from ..core.errors import UsageError
 from .csv_columns import CODE, DECIMAL, TEXT
 from .impressions import TYPES, Log, LogLayout, finished, read_features, read_log
 from .kuairand import first_category
-from .ratings_file import REPAIR, Parsed
+from .ratings_file import Parsed
 
 LAYOUT = LogLayout(
     columns={
@@ -61,8 +61,6 @@ def read(path: Path, *beside: Path) -> Parsed:
     if not beside:
         raise UsageError(f"{path.name} has no durations; give the folder that holds both it and feed_info.csv")
     feeds = read_features(beside[0], "feedid", "item_id", FEEDS).rename(columns=NAMES)
-    if feeds.empty:
-        raise UsageError(f"{beside[0]} describes no video; {REPAIR}")
     log = read_log([path], LAYOUT)
     place = pd.Index(feeds["item_id"]).get_indexer(pd.Index(log.table["item_id"]))
     duration = np.where(place >= 0, feeds["duration"].to_numpy()[place], 0).astype(np.float32)
