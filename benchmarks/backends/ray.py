@@ -229,7 +229,9 @@ def _connected(address: str | None) -> tuple[Any, str]:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except Exception as error:
         ray.shutdown()
-        raise UsageError(f"cannot join the Ray cluster {asked or 'on this machine'}: {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"cannot join the Ray cluster {asked or 'on this machine'}: {' '.join(str(error).split())[-600:]}"
+        ) from None
     return ray, asked if ":" in asked else ray.get_runtime_context().gcs_address
 
 

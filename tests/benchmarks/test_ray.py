@@ -116,7 +116,7 @@ def test_a_gpu_is_claimed_by_who_says_so(cluster: Cluster, tmp_path: Path) -> No
     assert max(running) == 1, "there is one GPU"
 
 
-def test_a_driver_outside_the_cluster_and_the_most_at_a_time_and_folders_in_many_parcels(
+def test_jobs_is_the_most_at_a_time_and_folders_travel_in_many_parcels(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend.parcels, "SIZE", 1000)
@@ -125,7 +125,7 @@ def test_a_driver_outside_the_cluster_and_the_most_at_a_time_and_folders_in_many
     drive(
         paper,
         tmp_path / "store",
-        backend=RayBackend(cluster.client_address, 2, 6000),
+        backend=RayBackend(cluster.address, 2, 6000),
         listener=lambda tally, line: running.append(len(tally.running)),
     )
     assert max(running) == 2

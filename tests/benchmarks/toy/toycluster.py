@@ -13,21 +13,20 @@ import uuid
 from pathlib import Path
 
 import psutil
-from toyhouse import MARK, wait_until
+from toyhouse import wait_until
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats")
 
 
 class Cluster:
-    """Use as a context. `start` begins it, or begins it again under the same address; every process of it carries a mark."""
+    """Use as a context. `start` begins it, or begins it again under the same address; the processes of a node share a session."""
 
     def __init__(self, cpus: tuple[int, ...] = (2, 1), gpus: int = 0) -> None:
         self.cpus, self.gpus = cpus, gpus
-        self.mark, self.started = uuid.uuid4().hex, list[subprocess.Popen[bytes]]()
+        self.started: list[subprocess.Popen[bytes]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="ray"))  # short, for the names of sockets
         self.port = _free_port()
-        self.address, self.client_port = f"127.0.0.1:{self.port}", _free_port()
-        self.client_address = f"ray://127.0.0.1:{self.client_port}"  # for drivers that are on no node
+        self.address = f"127.0.0.1:{self.port}"
         self.shelf = self.folder / f"craftbench-{os.getuid()}"
 
     def __enter__(self) -> Cluster:
@@ -42,7 +41,7 @@ class Cluster:
         self._begin(
             "--head",
             f"--port={self.port}",
-            f"--ray-client-server-port={self.client_port}",
+            f"--ray-client-server-port={_free_port()}",
             "--include-dashboard=false",
             f"--temp-dir={self.folder / uuid.uuid4().hex[:8]}",
             f"--num-cpus={self.cpus[0]}",
@@ -54,7 +53,7 @@ class Cluster:
             assert wait_until(lambda: self._log().count("Ray runtime started.") == len(self.started)), self._log()
 
     def _begin(self, *options: str) -> None:
-        environment = {**os.environ, MARK: self.mark, "TMPDIR": str(self.folder)}
+        environment = {**os.environ, "TMPDIR": str(self.folder)}
         with open(self.folder / f"{len(self.started)}.log", "w") as log:
             self.started.append(subprocess.Popen([*RAY, *options], env=environment, stdout=log, stderr=log, start_new_session=True))
 
@@ -80,7 +79,8 @@ class Cluster:
         return [process for process in self.processes() if f"ray::Slot{'.' if doing else ''}{doing}" in _command(process)]
 
     def processes(self) -> list[psutil.Process]:
-        return [process for process in psutil.process_iter() if _mark(process) == self.mark]
+        sessions = {node.pid for node in self.started}
+        return [process for process in psutil.process_iter() if _session(process) in sessions]
 
 
 def _free_port() -> int:
@@ -89,10 +89,10 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _mark(process: psutil.Process) -> str | None:
-    with contextlib.suppress(psutil.Error):
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return process.environ().get(MARK)
+def _session(process: psutil.Process) -> int | None:
+    """None for one that has ended and was not waited for yet."""
+    with contextlib.suppress(psutil.Error, ProcessLookupError):
+        return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
     return None
 
 
