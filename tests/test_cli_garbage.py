@@ -35,6 +35,8 @@ VALID = {
     "runner": "popularity",
     "optuna": "nonsense",
     "what": "papers",
+    "a": "nowhere",
+    "b": "nowhere",
 }
 
 
