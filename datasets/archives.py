@@ -31,10 +31,10 @@ NAME = 1 << 20  # bytes that a tar may spend on the name of one member
 END = 16 << 20  # bytes that may follow the end of a tar; whole blocks of zeros do
 ZIPS = (".zip", ".whl")
 TARS = (".tar.gz", ".tgz", ".tar")
-# What zipfile says of a compression that it does not know, and of an encrypted file, are NotImplementedError and RuntimeError.
+# What zipfile says of an encrypted file, and of a compression that it does not know, are a RuntimeError and a kind of it.
 DAMAGE: tuple[type[Exception], ...] = (
     *(zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, ValueError, OverflowError, NotImplementedError, RuntimeError),
+    *(EOFError, ValueError, OverflowError, RuntimeError),
 )
 
 

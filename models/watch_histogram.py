@@ -108,7 +108,7 @@ class WatchHistogram:
         self._new_table()
 
     def _new_table(self) -> None:
-        self._tables = [_table()]  # one for each thread that has counted
+        self._tables = [_empty_table()]  # one for each thread that has counted
         self._in_table, self._seconds = 0, 0
         self._long: list[Ints] = []  # second * TICKS + tick of rows beyond the table
 
@@ -116,7 +116,7 @@ class WatchHistogram:
         """Count rows of watch times and durations (N,), in seconds; each thread has a table of its own."""
         if self._in_table + len(watch_time) > np.iinfo(np.int32).max:
             self._list()
-        self._tables += [_table() for _ in range(threads - len(self._tables))]
+        self._tables += [_empty_table() for _ in range(threads - len(self._tables))]
         free = list(self._tables)
 
         def count(part: slice) -> tuple[int, list[Ints]]:
@@ -218,7 +218,7 @@ class WatchHistogram:
         return hashlib.sha256(self._list().astype("<i8").tobytes()).hexdigest()
 
 
-def _table() -> NDArray[np.int32]:
+def _empty_table() -> NDArray[np.int32]:
     return np.zeros((SECONDS, NEAR), dtype=np.int32)  # takes room where it is used
 
 
