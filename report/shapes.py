@@ -175,7 +175,10 @@ class VerdictFound:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A run of ours that ships with the package: its size, and of each claim that it judged {claim, scope, word, reason}."""
+    """A run of ours that ships with the package, and of each claim that it judged {claim, scope, word, reason}.
+
+    cells, seconds: of its final fits; what its searches took does not ship.
+    """
 
     profile: str
     seeds: int
