@@ -15,7 +15,7 @@ from .reading import Reading
 from .scoring import batches
 from .trie import TitleTrie
 
-TOKENS = 320  # of a forward
+TOKENS = 320  # of a forward on a CPU
 
 # (row (M,), node (M,), log p (M,) of that node's token after its parent) -> what the step adds to a beam's score, (M,)
 StepScore = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -45,7 +45,7 @@ def trie_beam(
     model.check_length(lengths + (lengths > 0) * (trie.longest - 1))
     items = np.zeros((len(prompts), beams), dtype=np.int64)
     scores = np.full((len(prompts), beams), -np.inf, dtype=np.float32)
-    for rows in batches(lengths, max(1, TOKENS // beams)):
+    for rows in batches(lengths, max(1, TOKENS * model.breadth // beams)):
         search = _Search(model, trie, [prompts[row] for row in rows], rows, beams, length_penalty, step_score)
         items[rows], scores[rows] = (each.cpu().numpy() for each in search.run())
     return items, scores

@@ -26,8 +26,8 @@ from .reading import Reading
 from .trie import Chunk, TitleTrie
 
 CHUNK = 64  # nodes of a forward
-TOKENS = 2_048  # of a forward
-LOGITS = 1 << 19  # held at a time
+TOKENS = 2_048  # of a forward on a CPU
+LOGITS = 1 << 19  # held at a time there
 
 Scores = NDArray[np.floating[Any]]
 
@@ -70,7 +70,7 @@ def title_edges(model: LanguageModel, trie: TitleTrie, prompts: Sequence[Sequenc
     model.check_length(lengths + (lengths > 0) * (trie.longest - 1))
     edges = np.empty((len(prompts), len(trie)), dtype=model.precision)
     chunks = trie.chunks(CHUNK, branching=allowed_only)
-    for rows in batches(lengths, max(1, TOKENS // CHUNK)):
+    for rows in batches(lengths, max(1, TOKENS * model.breadth // CHUNK)):
         edges[rows] = _edges(model, trie, [prompts[row] for row in rows], chunks, allowed_only)
     _check_finite(edges)
     return edges
@@ -139,7 +139,7 @@ def _log_probabilities(model: LanguageModel, hidden: Tensor, choice: _Choice, al
     """(B, E), log-probabilities of the choices behind nodes of hidden states (B, F, d)."""
     nodes, width = hidden.shape[1:]
     found: list[Tensor] = []
-    for rows in hidden.split(max(1, LOGITS // (nodes * model.tokenizer.size))):
+    for rows in hidden.split(max(1, LOGITS * model.breadth // (nodes * model.tokenizer.size))):
         logits = model.head(rows.reshape(-1, width)).view(len(rows), nodes, -1)
         if allowed_only:
             found.append(_normalised(logits[:, choice.parent, choice.token], choice.parent, nodes))
