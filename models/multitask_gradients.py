@@ -40,8 +40,7 @@ class TaskGradients:
 
     def own_norms(self) -> Tensor:
         """The norm of each task's own part, float64 (T,)."""
-        norms = [torch.linalg.vector_norm(each.flatten(1), dim=1, dtype=torch.float64) for each in self.own]
-        return torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        return torch.linalg.vector_norm(torch.cat([each.flatten(1) for each in self.own], dim=1), dim=1, dtype=torch.float64)
 
 
 def losses_of(logits: Tensor, label: Tensor) -> Tensor:

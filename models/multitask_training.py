@@ -185,8 +185,7 @@ def _by_gradients(model: MultiTaskModel, batch: Batch, balancer: Balancer, param
     w = balance.weights
     pieces = (w.to(found.J) @ found.J).split([batch.rows.numel(), *(each.numel() for each in shared)])
     combined = [piece.view_as(like) for piece, like in zip(pieces, [batch.rows, *shared], strict=True)]
-    factor = model.tasks * w if params.specific == "weighted" else torch.ones_like(w)
-    own = [_along_tasks(each, factor) for each in found.own]
+    own = found.own if params.specific == "own" else [_along_tasks(each, model.tasks * w) for each in found.own]
     return balance, dict(zip(_parameters(model), [*combined, *own], strict=True))
 
 
