@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,31 +27,35 @@ def label_logits(
     rows = [[*prompt, *response[:-1]] for prompt, response in zip(prompts, responses, strict=True)]
     model.check_length(torch.tensor([len(row) * bool(prompt) for row, prompt in zip(rows, prompts, strict=True)]))
     counts = torch.tensor([len(response) for response in responses])
+    first = counts.cumsum(0) - counts
     found: list[Tensor] = []
     places: list[Tensor] = []
     for bucket in buckets([len(row) for row in rows]):
         ids, lengths = model.padded([rows[row] for row in bucket])
-        back = torch.cat([torch.arange(-len(responses[row]), 0) for row in bucket])
-        which = torch.arange(len(bucket)).repeat_interleave(counts[bucket])
-        found.append(model.hidden(ids, lengths)[which, back])
-        places.append(torch.cat([torch.arange(len(responses[row])) + int(counts[:row].sum()) for row in bucket]))
+        own = counts[bucket]
+        which, place = torch.arange(len(bucket)).repeat_interleave(own), positions(own)
+        found.append(model.hidden(ids, lengths)[which, place - own[which]])
+        places.append(first[bucket][which] + place)
     hidden = torch.cat(found)[torch.cat(places).argsort().to(model.device)]
     logits = model.head(hidden)
     row = torch.arange(len(rows)).repeat_interleave(counts)
-    position = torch.cat([torch.arange(len(response)) for response in responses])
     _check_finite(logits, row)
-    return logits, row.to(model.device), position.to(model.device)
+    return logits, row.to(model.device), positions(counts).to(model.device)
+
+
+def positions(counts: Tensor) -> Tensor:
+    """0, 1, ... of each run of `counts` (R,), one run after the other, (sum,)."""
+    return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
     """Rows in groups whose padded size is the least, each group counted as `FORWARD` tokens more."""
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    least, start_of = [0.0], [0]
+    least, start_of = np.zeros(len(order) + 1, dtype=np.int64), [0]
     for end in range(1, len(order) + 1):
-        width = lengths[order[end - 1]]
-        costs = [least[start] + (end - start) * width + FORWARD for start in range(end)]
-        least.append(min(costs))
-        start_of.append(costs.index(least[-1]))
+        costs = least[:end] + np.arange(end, 0, -1) * lengths[order[end - 1]]
+        start_of.append(int(costs.argmin()))
+        least[end] = costs[start_of[-1]] + FORWARD
     groups: list[list[int]] = []
     end = len(order)
     while end:

@@ -88,9 +88,9 @@ class LanguageModel:
         """
         lengths = torch.tensor([len(row) for row in rows])
         self.check_length(lengths)
-        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
-        for place, row in enumerate(rows):
-            ids[place, ids.shape[1] - len(row) :] = torch.tensor(row)
+        width = int(lengths.max())
+        ids = torch.zeros(len(rows), width, dtype=torch.int64)
+        ids[torch.arange(width) >= width - lengths[:, None]] = torch.tensor([token for row in rows for token in row])
         return ids.to(self.device), lengths.to(self.device)
 
     def check_length(self, lengths: Tensor) -> None:

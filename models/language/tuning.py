@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...core.context import RunContext
 from ...core.training import Training, early_stopping
-from .labels import label_logits
+from .labels import label_logits, positions
 from .model import LanguageModel
 from .params import TuningParams
 from .title_loss import TitleLoss
@@ -31,7 +31,8 @@ def loss_parts(model: LanguageModel, rows: TitleRows, loss: TitleLoss, counterfa
         prompts += [rows.counterfactual[k] for k in kept]
         responses += [rows.response[k] for k in kept]
     logits, _, position = label_logits(model, prompts, responses)
-    length = torch.tensor([len(y) for y in rows.response]).repeat_interleave(torch.tensor([len(y) for y in rows.response]))
+    count = _lengths(rows.response)
+    length = count.repeat_interleave(count)
     target = torch.tensor([token for y in rows.response for token in y])
     length, target = length.to(logits.device), target.to(logits.device)
     a, b = logits[: len(target)], None
@@ -49,7 +50,12 @@ def _places(rows: TitleRows, kept: Sequence[int]) -> Tensor:
         first[tuple(rows.counterfactual[k]), tuple(rows.response[k])] = start
         start += len(rows.response[k])
     starts = [first[tuple(x_0), tuple(y)] for x_0, y in zip(rows.counterfactual, rows.response, strict=True)]
-    return torch.cat([torch.arange(start, start + len(y)) for start, y in zip(starts, rows.response, strict=True)])
+    count = _lengths(rows.response)
+    return torch.tensor(starts).repeat_interleave(count) + positions(count)
+
+
+def _lengths(responses: Sequence[Sequence[int]]) -> Tensor:
+    return torch.tensor([len(response) for response in responses])
 
 
 class Tuning:
@@ -91,10 +97,9 @@ class Tuning:
 
     def _weight(self, rows: TitleRows) -> Tensor:
         """sum_t w_t of all rows of a step."""
-        count = torch.tensor([len(y) for y in rows.response])
-        position = torch.cat([torch.arange(len(y)) for y in rows.response])
+        count = _lengths(rows.response)
         target = torch.tensor([token for y in rows.response for token in y])
-        return self.loss.weights(position, count.repeat_interleave(count), target).sum()
+        return self.loss.weights(positions(count), count.repeat_interleave(count), target).sum()
 
     def _pace(self) -> float:
         """Up in a line through the warm-up, then down in a line to 0 behind the last step."""
