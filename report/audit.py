@@ -18,7 +18,7 @@ from ..benchmarks.store import Record, Store
 from ..core.statistics import upper_share
 from .draw import Candidate, Draw, digits_promised, standing_alone
 from .evidence import Evidence
-from .recorded import Recorded, rounded
+from .recorded import Origin, Recorded, computed_on, rounded
 
 Word = Literal["match", "within tolerance", "mismatch", "not reached"]
 _ROUNDING = 1e-6  # relative: what another order of summation may change in a number that does not vary
@@ -134,12 +134,16 @@ def _checked(candidate: Candidate, evidence: Evidence, numbers: int) -> Checked:
     differing = {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
     if not differing:
         word: Word = "match"
-    elif digits_promised(origin) or not all(_tolerated(fit.values[c], *pair, numbers) for c, pair in differing.items()):
+    elif _promised(origin, record) or not all(_tolerated(fit.values[c], *pair, numbers) for c, pair in differing.items()):
         word = "mismatch"
     else:
         word = "within tolerance"
     why = _why(candidate, record, bool(differing))
     return Checked(**about, word=word, compared=len(pairs), differing=differing, why=why, seconds=seconds)
+
+
+def _promised(origin: Origin, record: Record) -> bool:
+    return digits_promised(origin) and computed_on(record["provenance"]) == origin.cpu
 
 
 def _value(evidence: Evidence, place: tuple[str, str], column: str, seed: int) -> float | None:
@@ -167,8 +171,8 @@ def _why(candidate: Candidate, record: Record, differs: bool) -> str:
     said: list[str] = []
     if candidate.recorded.tasks[task]["fingerprint"] != cell["task_fingerprint"]:
         said.append("other data")
-    if (cpu := record["provenance"]["machine"]["cpu"]) != origin.cpu:
-        said.append(f"{cpu}, not {origin.cpu}")
+    if (here := computed_on(record["provenance"])) != origin.cpu:
+        said.append(f"{here}, not {origin.cpu}")
     then = origin.versions
     said += [f"{name} {now}, not {then.get(name)}" for name, now in cell["versions"].items() if then.get(name) != now]
     if files:

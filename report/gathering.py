@@ -9,7 +9,7 @@ from ..benchmarks.store import Record
 from ..core.statistics import Estimate
 from .claims import judge, placed_contrasts
 from .evidence import Evidence, estimate
-from .recorded import Contrasted, Fit, Origin, Recorded
+from .recorded import Contrasted, Fit, Origin, Recorded, computed_on
 
 
 def gathered(evidence: Evidence) -> Recorded:
@@ -72,7 +72,7 @@ def _ends(made: Estimate) -> tuple[float | None, float | None]:
 def _origin(record: Record, origins: list[Origin]) -> int:
     """The place of the record's origin among `origins`, added or widened by its modules where that is needed."""
     cell, provenance = record["cell"], record["provenance"]
-    found = Origin(provenance.get("commit", ""), provenance["machine"]["cpu"], cell["versions"], cell["code"])
+    found = Origin(provenance.get("commit", ""), computed_on(provenance), cell["versions"], cell["code"])
     for place, known in enumerate(origins):
         same = (known.commit, known.cpu, known.versions) == (found.commit, found.cpu, found.versions)
         if same and all(known.code.get(name, value) == value for name, value in found.code.items()):

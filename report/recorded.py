@@ -28,12 +28,18 @@ Mean = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where fits were recorded: the commit, the machine's CPU, versions, and the hash of each module that they depended on."""
+    """Where fits were recorded: the commit, what they were computed on, versions, and the hash of each module they depended on."""
 
     commit: str
     cpu: str
     versions: Mapping[str, str]
     code: Mapping[str, str]
+
+
+def computed_on(provenance: Mapping[str, Any]) -> str:
+    """The CPU's name, and beside it the device of a fit that ran on another: digits are promised for a CPU alone."""
+    cpu, device = provenance["machine"]["cpu"], provenance["device"]
+    return cpu if device == "cpu" else f"{cpu} with {device}"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class LocalBackend:
         self._watched = 0.0
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = "1"
-        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # a preload that asks for GPUs the other way ends them for its forks
+        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asked for in the other way, a GPU is lost to all forks
         os.environ.setdefault("PYTHONHASHSEED", "0")  # a runner that walks through a set of names repeats its digits
 
     def warm(self, modules: Sequence[str]) -> None:

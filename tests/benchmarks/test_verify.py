@@ -21,7 +21,7 @@ from craftbench.report.audit import Audit, audit, contradictions_in
 from craftbench.report.draw import draw
 from craftbench.report.evidence import Evidence
 from craftbench.report.gathering import gathered
-from craftbench.report.recorded import Fit, Origin, Recorded, read, write
+from craftbench.report.recorded import Fit, Origin, Recorded, computed_on, read, write
 from toybench import ROWS, Lines, toy
 from toyhouse import drive
 
@@ -109,10 +109,12 @@ def test_a_mean_that_its_seeds_do_not_give_contradicts_itself(reference: Recorde
     assert "test/fit of twin on lines/low" in said
 
 
-def test_elsewhere_the_seeds_interval_decides(reference: Recorded, tmp_path: Path) -> None:
-    """Recorded on another CPU, a digit may move, but not beyond where another seed would lie."""
+@pytest.mark.parametrize("place", ["another", "{} with cuda"])
+def test_elsewhere_the_seeds_interval_decides(reference: Recorded, tmp_path: Path, place: str) -> None:
+    """Recorded on another CPU or on a GPU, a digit may move, but not beyond where another seed would lie."""
     (origin,) = reference.origins
-    away = replace(reference, origins=(replace(origin, cpu="another"),))
+    place = place.format(origin.cpu)
+    away = replace(reference, origins=(replace(origin, cpu=place),))
 
     def move(share: float) -> Callable[[Fit], Fit]:
         def change(fit: Fit) -> Fit:
@@ -126,11 +128,16 @@ def test_elsewhere_the_seeds_interval_decides(reference: Recorded, tmp_path: Pat
     assert [(each.row, each.seed, each.word) for each in near.checked if each.word != "match"] == [("twin", 1, "within tolerance")]
     assert wrong(near) == []
     (said,) = [each.why for each in near.checked if each.word == "within tolerance"]
-    assert ", not another" in said
+    assert f", not {place}" in said
     constant = planted(
         away, "zero", lambda fit: replace(fit, values={"test/fit": tuple(1.01 * (v or 0.0) for v in fit.values["test/fit"])})
     )
     assert {row for row, _ in wrong(verify(constant, tmp_path / "far"))} == {"zero"}, "a row that never varies has no interval"
+
+
+def test_a_device_stands_beside_the_cpu() -> None:
+    assert computed_on({"machine": {"cpu": "AMD EPYC"}, "device": "cpu"}) == "AMD EPYC"
+    assert computed_on({"machine": {"cpu": "AMD EPYC"}, "device": "cuda"}) == "AMD EPYC with cuda"
 
 
 def test_changed_code_is_named_and_excuses_nothing(reference: Recorded, tmp_path: Path) -> None:
