@@ -36,7 +36,7 @@ soak: $(VENV)/.test-tools  ## long kill and fuzz tests
 	@$(PYTEST) -m soak -q $(ARGS)
 
 bench: $(VENV)/.bench-tools  ## speed comparisons
-	@$(PYTEST) bench -q $(ARGS)
+	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 $(PYTEST) bench -q $(ARGS)  # as workers have it
 
 check: $(VENV)/.check-tools  ## lint, format, types, import floors
 	@$(BIN)/ruff check .

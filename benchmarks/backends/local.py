@@ -30,6 +30,13 @@ PRELOAD = f"{__package__}.preload"
 _PROGRESS_SECONDS = 0.2
 _WATCH_SECONDS = 0.25
 _GRACE_SECONDS = 5.0  # between the deadline that a runner keeps itself and the one that kills
+_UNLESS_SET = {
+    "PYTHONHASHSEED": "0",  # a runner that walks through a set of names repeats its digits
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asked for in the other way, a GPU is lost to all forks
+    # glibc hands large buffers back at once, to fault them in again at the next operation: a quarter of a step of large batches.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
 
 
 @dataclass
@@ -52,8 +59,8 @@ class LocalBackend:
         self._watched = 0.0
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = "1"
-        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asked for in the other way, a GPU is lost to all forks
-        os.environ.setdefault("PYTHONHASHSEED", "0")  # a runner that walks through a set of names repeats its digits
+        for name, value in _UNLESS_SET.items():
+            os.environ.setdefault(name, value)
 
     def warm(self, modules: Sequence[str]) -> None:
         """Start the fork server, which imports these once.
