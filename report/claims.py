@@ -57,7 +57,7 @@ def judge(evidence: Evidence, claim: Claim) -> list[VerdictFound]:
             evidence,
             claim,
             scope,
-            [each for each in placed if each.scope in (scope, "")],
+            _on_hand(evidence, [each for each in placed if each.scope in (scope, "")]),
             [each for each in controls if each.scope == scope],
         )
         for scope in scopes
@@ -73,6 +73,11 @@ def _tasks(evidence: Evidence, declared: Contrast) -> Iterator[str]:
     both = [task for task in evidence.tasks if all((task, key) in evidence.lines for key in named)]
     here = [task for task in both if not evidence.tasks[task].get("hole")]
     yield from here or both or [""]
+
+
+def _on_hand(evidence: Evidence, placed: list[Placed]) -> list[Placed]:
+    """Those whose data are on this machine, where any are: what must be fetched by hand keeps no claim from its verdict."""
+    return [each for each in placed if not evidence.tasks.get(each.task, {}).get("hole")] or placed
 
 
 def _estimated(evidence: Evidence, claim: Claim, declared: Contrast, task: str) -> Placed:
@@ -140,7 +145,8 @@ def _verdict(evidence: Evidence, claim: Claim, scope: str, placed: list[Placed],
     seeds = min((each.estimate.n_seeds for each in tested if each.estimate and each.task), default=claim.seeds)
     if seeds < claim.seeds:
         notes.append(f"declared for {claim.seeds} seeds; {seeds} were run")
-    away = [key for key, task in evidence.tasks.items() if task.get("hole") and not all(each.task for each in claim.contrasts)]
+    asked, judged = {each.task for each in claim.contrasts}, {each.task for each in placed}
+    away = [key for key, task in evidence.tasks.items() if task.get("hole") and key not in judged and asked & {key, ""}]
     if away:
         notes.append(f"not on this machine, so not judged: {', '.join(away)}")
     return VerdictFound(
