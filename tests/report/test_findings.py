@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 from craftbench.benchmarks.benchmark import Contrast
 from craftbench.benchmarks.store import Store
 from craftbench.core.statistics import difference, holm, summary, two_sided
+from craftbench.report.claims import _on_hand
 from craftbench.report.findings import findings, results
 from craftbench.report.shapes import as_json
 
@@ -269,3 +272,12 @@ def test_findings_are_json(found):
 
 def test_what_is_not_finite_becomes_nothing_in_json():
     assert as_json({"a": float("nan"), "b": (np.float32(1.5), float("inf"))}) == {"a": None, "b": [1.5, None]}
+
+
+def test_what_must_be_fetched_by_hand_keeps_no_claim_from_its_verdict() -> None:
+    """Of contrasts that name their tasks, those on data of this machine are judged; where none is, all are missing."""
+    here, away = SimpleNamespace(task="here"), SimpleNamespace(task="away")
+    evidence: Any = SimpleNamespace(tasks={"here": {}, "away": {"hole": {"reason": "not on this machine"}}})
+    both: Any = [here, away]
+    assert _on_hand(evidence, both) == [here]
+    assert _on_hand(evidence, both[1:]) == [away]
