@@ -181,10 +181,10 @@ def test_seconds_of_a_whole_step(task, ledger):
     plain, answers = crafting(task), answers_of(task.train, lesson)
     learn = stepper(plain.network, lesson, plain.params)
     ways = {
-        "one forward": crafting(task),
+        "one JVP": crafting(task),
         "two forwards": crafting(task, product="two_forwards"),
-        "one JVP": crafting(task, product="jvp"),
-        "one forward, every 2nd batch": crafting(task, meta_every=2),
+        "one forward": crafting(task, product="one_forward"),
+        "one JVP, every 2nd batch": crafting(task, meta_every=2),
     }
     steps = {f"LabelCraft, {name}": lambda craft=craft: craft.step(rows) for name, craft in ways.items()}
     race = interleave(

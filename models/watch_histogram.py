@@ -41,7 +41,7 @@ class Cells:
     """Where plays (N,) belong. place: second * NEAR + tick, at most the last tick of the second; far: (F,) which rows stand at that
     one; tick: (F,) their own."""
 
-    place: Ints
+    place: NDArray[np.int32]
     far: NDArray[np.intp]
     tick: Ints
 
@@ -65,14 +65,14 @@ def walk(watch_time: Numbers, duration: Numbers, longest: int = LONGEST) -> Gene
     rows = min(CHUNK, len(watch_time))
     kinds = (np.float32 if column.dtype == np.float32 else np.float64 for column in (watch_time, duration))
     watched, long = (np.empty(rows, dtype=kind) for kind in kinds)
-    place = np.empty(rows, dtype=np.int64)
+    place = np.empty(rows, dtype=np.int32)
     for start in range(0, len(watch_time), CHUNK):
         part = slice(start, start + CHUNK)
         rows = len(watch_time[part])
         yield part, _cells(watch_time[part], duration[part], longest, watched[:rows], long[:rows], place[:rows])
 
 
-def _cells(watch_time: Numbers, duration: Numbers, longest: int, tick: Any, second: Any, place: Ints) -> Cells:
+def _cells(watch_time: Numbers, duration: Numbers, longest: int, tick: Any, second: Any, place: NDArray[np.int32]) -> Cells:
     most, longest_here = watch_time.max(), duration.max()
     if not (watch_time.min() >= 0 and duration.min() > 0 and most < np.inf and longest_here < np.inf):
         _refuse("watch_time", watch_time, watch_time >= 0, "0 or more")  # NaN fails every comparison
@@ -181,12 +181,11 @@ class WatchHistogram:
     def by_group(self, last: Ints) -> Ints:
         """Rows by (group, tick), where `last` is the last second of each group; ticks up to the longest play."""
         second, tick, rows = self._beyond()
-        starts = np.concatenate([[0], last[:-1] + 1])
-        starts = starts[starts < self._seconds]
-        near = np.add.reduceat(self._near, starts, axis=0) if len(starts) else self._near  # the table's total fits an int32
+        spans = itertools.pairwise([0, *(last + 1).tolist()])
+        near = np.stack([self._near[start:end].sum(axis=0, dtype=np.int32) for start, end in spans])  # its total fits an int32
         ticks = 1 + max(int(tick.max(initial=0)), int(np.flatnonzero(near.any(axis=0)).max(initial=0)))
         found = np.zeros((len(last), ticks), dtype=np.int64)
-        found[: len(near), : near.shape[1]] = near[:, :ticks]
+        found[:, : near.shape[1]] = near[:, :ticks]
         np.add.at(found.reshape(-1), np.searchsorted(last, second) * ticks + tick, rows)
         return found
 
@@ -228,9 +227,11 @@ def _counted(watch_time: Numbers, duration: Numbers, table: NDArray[np.int32]) -
     By torch, which lets threads run side by side where `np.add.at` makes them wait for each other.
     """
     flat, one = torch.from_numpy(table.reshape(-1)), torch.ones(CHUNK, dtype=torch.int32)
+    index = torch.empty(CHUNK, dtype=torch.int64)
     seconds, long = 0, list[Ints]()
     for _, cells in walk(watch_time, duration):
-        flat.scatter_add_(0, torch.from_numpy(cells.place), one[: len(cells.place)])
+        rows = len(cells.place)
+        flat.scatter_add_(0, index[:rows].copy_(torch.from_numpy(cells.place)), one[:rows])
         seconds = max(seconds, int(cells.place.max()) // NEAR + 1)
         if len(cells.far):
             long.append(cells.place[cells.far] // NEAR * TICKS + cells.tick)
