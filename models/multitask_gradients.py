@@ -65,7 +65,7 @@ def task_gradients(model: MultiTaskModel, batch: Batch) -> TaskGradients:
     with torch.no_grad():
         if body.entry is not None:
             at_x = at_x.baddbmm(at_z, body.entry.transpose(1, 2))
-            own.insert(0, x.T @ at_z)
+            own.insert(0, x.detach().T @ at_z)  # a leaf that asks for a gradient is multiplied by a copy of at_z
         others = embeddings.sum(1, keepdim=True) - embeddings  # d fm / d e_f
         at_e = at_x[:, :, : others[0].numel()].view(T, *others.shape) + at_fm.unsqueeze(3) * others
         at_rows = _summed(at_e, batch)
