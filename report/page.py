@@ -94,6 +94,10 @@ class _Paper:
         """The lines of a block that this profile runs, or that have something published or shipped."""
         return [line for line in block.lines if self.runs(line) or not line.hole]
 
+    def first_said(self, block: Block) -> dict[str, str]:
+        """Of each note, the title of the first line that it stands at; at later ones the title is enough."""
+        return {line.differs: line.title for line in reversed(self.shown(block))}
+
     def left_out(self, block: Block) -> list[tuple[str, str, str]]:
         """The lines that this profile does not run, by the reason: (reason, their titles, the command that runs them all)."""
         groups: dict[tuple[str, str], list[Line]] = {}

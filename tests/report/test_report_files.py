@@ -67,6 +67,16 @@ def test_figures_of_searches_become_links_when_the_page_would_be_too_large(few, 
     assert page.count("<svg") == 3  # the diagram, the picture and the figure of the paper stay
 
 
+def test_a_note_of_several_rows_stands_at_the_first(found, tmp_path):
+    table = found.tables[0]
+    block = table.blocks[0]
+    lines = tuple(replace(line, differs="a note") for line in block.lines)
+    noted = replace(table, blocks=(replace(block, lines=lines),))
+    page = write.write_report([replace(found, tables=(noted,), figures=(), studies=())], tmp_path).read_text()
+    assert page.count('<span class="differs">a note</span>') == 1
+    assert page.count(f'<span class="differs">as for <bdi>{lines[0].title}</bdi></span>') > 1
+
+
 def test_settings_of_a_row_stand_side_by_side_only_where_tasks_differ(found):
     rows = {row.key: row for row in rows_made(found)}
     assert {len(setting.values) for setting in rows["unlearn"].settings} == {1}
