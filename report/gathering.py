@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..benchmarks.benchmark import Benchmark, Figure
 from ..benchmarks.store import Record
 from ..core.statistics import Estimate
 from .claims import judge, placed_contrasts
@@ -13,7 +14,7 @@ from .recorded import Contrasted, Fit, Origin, Recorded, computed_on
 
 
 def gathered(evidence: Evidence) -> Recorded:
-    """Every row with at least one sound final record."""
+    """Every row of a table or figure with at least one sound final record."""
     origins: list[Origin] = []
     fits = [fit for line in evidence.lines.values() if (fit := _fit(evidence, line, origins)) is not None]
     return Recorded(
@@ -44,11 +45,10 @@ def _fit(evidence: Evidence, line: Mapping[str, Any], origins: list[Origin]) -> 
     task, row = line["task"], line["row"]
     records = _records(evidence, task, row)
     first = next((record for record in records if record), None)
-    if first is None:
-        return None
-    tables = [table for table in evidence.benchmark.tables if row in table.rows and (not table.tasks or task in table.tasks)]
-    keys = dict.fromkeys(column.key for table in tables for column in table.columns)
+    keys = dict.fromkeys(_columns(evidence.benchmark, task, row))
     series = {key: found for key in keys if (found := evidence.series(task, row, key)).seeds}
+    if first is None or not series:
+        return None
     found = {key: made for key, each in series.items() if (made := estimate(each)) is not None}
     repeats = {key: each for key, each in series.items() if not key.startswith("time/")}
     return Fit(
@@ -63,6 +63,17 @@ def _fit(evidence: Evidence, line: Mapping[str, Any], origins: list[Origin]) -> 
         users={key: (each.se_users, each.n_groups) for key, each in found.items() if each.n_groups},
         without={key: each.leave_out for key, each in repeats.items() if each.leave_out is not None},
     )
+
+
+def _columns(benchmark: Benchmark, task: str, row: str) -> Iterator[str]:
+    """What tables and figures show of a row."""
+    for table in benchmark.tables:
+        if row in table.rows and (not table.tasks or task in table.tasks):
+            yield from (column.key for column in table.columns)
+    for figure in benchmark.figures:
+        here = isinstance(figure, Figure) and (not figure.tasks or task in figure.tasks)
+        if here and any(row in rows for rows in figure.series.values()):
+            yield from figure.y
 
 
 def _ends(made: Estimate) -> tuple[float | None, float | None]:

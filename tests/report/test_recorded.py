@@ -51,6 +51,14 @@ def test_a_fit_has_its_settings_seeds_values_and_costs(evidence, found: Recorded
     assert found.tasks[fit.task]["fingerprint"] == "f1"
 
 
+def test_what_a_figure_alone_shows_is_recorded_and_what_nothing_shows_is_not(run_once) -> None:
+    drawn = replace(run_once.benchmark, tables=(), claims=())
+    fit = gathered(Evidence(drawn, run_once.store, "quick")).at(PLACE)
+    assert fit is not None
+    assert "test/auc" in fit.values
+    assert not gathered(Evidence(replace(drawn, figures=()), run_once.store, "quick")).fits
+
+
 def test_an_estimate_from_a_file_is_that_of_the_records(evidence, file: Path) -> None:
     fit = read(file).at(PLACE)
     assert fit is not None
