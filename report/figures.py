@@ -101,7 +101,7 @@ def inline(svg: str, name: str, label: str) -> str:
 
 def draw(found: FigureFound) -> Figure:
     """The panels of a paper's figure: points or lines with their 95 % intervals, or surfaces."""
-    columns = min(len(found.panels), 3)
+    columns = 2 if len(found.panels) == 4 else min(len(found.panels), 3)
     rows = -(-len(found.panels) // columns)
     with _style():
         figure, axes = _new(3.2 * columns + 0.6, 2.6 * rows + 0.3, rows, columns)
