@@ -5,6 +5,7 @@ Exit codes: 0 everything that could run here ran; 1 some cells failed (the repor
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -56,6 +57,10 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _fail(f"{str(error.filename)[:40]}... is too long for the name of a file; give a shorter one")
     except Exception as error:
         message = getattr(error, "format_message", None)  # click's usage errors
         if message is None:

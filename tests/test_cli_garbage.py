@@ -109,6 +109,13 @@ def test_garbage_is_one_sentence(outcome, command, rng, garbage):
     outcome(words_of(*command, rng, garbage))
 
 
+@pytest.mark.parametrize(
+    "words", ["results ifru --reference LONG", "verify --reference LONG", "compare LONG LONG", "new LONG --paper ifru"]
+)
+def test_a_name_that_no_disk_takes_is_one_sentence(outcome, words):
+    assert outcome(words.replace("LONG", "x" * 400).split()) == 2
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[0]))
 def test_all_garbage_for_every_parameter_is_one_sentence(outcome, command):
