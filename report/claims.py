@@ -20,7 +20,8 @@ from .shapes import THIN, PartFound, VerdictFound
 ELSEWHERE = "Not in this profile"
 ROWS_ELSEWHERE = "These rows are not in this profile"
 TIMING_ELSEWHERE = "This timing is not in this profile"
-_ELSEWHERE = {ELSEWHERE, ROWS_ELSEWHERE, TIMING_ELSEWHERE}
+STEP_ELSEWHERE = "This profile's timing leaves a row out"
+_ELSEWHERE = {ELSEWHERE, ROWS_ELSEWHERE, TIMING_ELSEWHERE, STEP_ELSEWHERE}
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,10 @@ def _absent(evidence: Evidence, declared: Contrast, task: str) -> str:
     """Why there is nothing to compare: not asked of this profile, or not run."""
     kind, _, key = declared.column.partition("/")
     if kind == "timing":
-        planned = any(timing.key == key for timing in evidence.profile.timings)
-        return "the timing cell was not run" if planned else TIMING_ELSEWHERE
+        if all(timing.key != key for timing in evidence.profile.timings):
+            return TIMING_ELSEWHERE
+        timed = any(evidence.series(task, row, declared.column).seeds for row in (declared.row, declared.other))
+        return STEP_ELSEWHERE if timed else "the timing cell was not run"
     if task and task not in evidence.tasks:
         return ELSEWHERE
     rows = [row for row in (declared.row, declared.other) if row]

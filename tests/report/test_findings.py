@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from craftbench.benchmarks.benchmark import Contrast
+from craftbench.benchmarks.benchmark import Claim, Contrast
 from craftbench.benchmarks.store import Store
 from craftbench.core.statistics import difference, holm, summary, two_sided
-from craftbench.report.claims import _on_hand
+from craftbench.report.claims import _on_hand, judge
+from craftbench.report.evidence import Evidence
 from craftbench.report.findings import findings, results
 from craftbench.report.shapes import as_json
 
@@ -194,6 +195,13 @@ def test_searches_say_how_they_went(found):
     assert searched.edges == ("damping",)  # 1e-3 is the end of its range
     assert set(searched.importance) == {"damping", "lr"}
     assert studies["ml/mf/flip-10", "original"].importance == {}  # 3 trials say nothing
+
+
+def test_a_step_that_the_timing_leaves_out_is_not_called_a_timing_that_was_not_run(run_once):
+    claim = Claim("C9", "faster", "ours", "ratio_above", (Contrast("shards", "update", "timing/steps"),), margin=1.0)
+    (verdict,) = judge(Evidence(run_once.benchmark, run_once.store, "quick"), claim)
+    assert verdict.word == "not run"
+    assert verdict.reason.startswith("This profile's timing leaves a row out: ")
 
 
 def test_timings_are_medians_and_ratios_to_the_fastest(found):
